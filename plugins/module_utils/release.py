@@ -1,0 +1,104 @@
+# Copyright (c) 2026, Sixty Sales DevOps Team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decisions of a blue-green switch. Pure: no engine, no files, no clock.
+
+Two slots, blue and green, have a fixed address each. One of them is routed: the link
+C(route/active) names it together with the release in it, C(slots/<slot>/<release id>), and
+nginx follows that link for every request, so one rename moves frontend and API together.
+"""
+
+from __future__ import annotations
+
+import re
+
+SLOTS = ("blue", "green")
+RELEASE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")
+ROUTE = re.compile(r"^slots/(?P<slot>blue|green)/(?P<release>[A-Za-z0-9][A-Za-z0-9._-]*)$")
+# Names that the build gave a content hash (Vite: eight characters of base64url before the ending).
+# Only these may be shared between releases: the same name is the same content.
+HASHED = re.compile(r"[-.][A-Za-z0-9_-]{8,}\.[A-Za-z0-9]+(\.(br|gz|map))?$")
+
+
+def check_release_id(release):
+    """An error message for an id that cannot name a container and a directory, or None."""
+    if RELEASE_ID.match(release):
+        return None
+    return (
+        f"{release!r} cannot be a release id. Nothing was changed. Use 1 to 48 letters, digits, dots, underscores "
+        "or dashes, beginning with a letter or a digit."
+    )
+
+
+def other_slot(slot):
+    """The slot that is free for the next release."""
+    return "green" if slot == "blue" else "blue"
+
+
+def parse_route(link):
+    """(slot, release id) of the route link's text; (None, None) where nothing is routed."""
+    match = ROUTE.match(link or "")
+    return (match["slot"], match["release"]) if match else (None, None)
+
+
+def route_link(slot, release):
+    """The text of the route link."""
+    return f"slots/{slot}/{release}"
+
+
+def is_shared_asset(name):
+    """Whether an asset may be kept for browsers that still hold an older page."""
+    return bool(HASHED.search(name))
+
+
+def plan(wanted, manifest, observed):
+    """What has to happen so that C(wanted) is the release that is served.
+
+    C(observed): C(slot) and C(release) of the route link; C(running) the names of the API's running
+    releases; C(staged) whether the bundle lies in its slot; C(manifests) release id -> manifest digest
+    of the releases made before; C(serving) the release id read back through nginx, or None.
+
+    Returns C(error) or C(steps), a list of names in order: stage, start, verify, route, read_back,
+    retire. An empty list means that nothing is due.
+    """
+    known = observed["manifests"].get(wanted)
+    if known is not None and known != manifest:
+        return {
+            "steps": [],
+            "error": f"Release {wanted} exists already and is made of something else (manifest {known}, "
+            f"now {manifest}). A release never changes, so that a rollback brings back what it names. "
+            "Nothing was changed; choose another release_id.",
+        }
+    strangers = sorted(name for name in observed["running"] if name not in (wanted, observed["release"]))
+    if observed["release"] == wanted:
+        steps = []
+        if not observed["staged"]:
+            steps.append("stage")
+        if wanted not in observed["running"]:
+            steps += ["start", "verify"]
+        if steps or observed["serving"] != wanted:
+            steps.append("read_back")
+    else:
+        steps = ["stage", "start", "verify", "route", "read_back"]
+        strangers += [observed["release"]] if observed["release"] in observed["running"] else []
+    if strangers:
+        steps.append("retire")
+    return {"steps": steps, "retire": strangers, "error": None}
+
+
+def failure_reason(name, state, limit, logs):
+    """Why a container did not become ready, from what the engine knows of it.
+
+    C(state) is the engine's C(State) object with C(Restarts) added; exit code 137 is SIGKILL, which
+    in a limited container is nearly always the kernel's OOM killer (State.OOMKilled alone is not
+    reliable).
+    """
+    tail = "\n".join(f"    {line}" for line in logs.strip().splitlines()[-8:])
+    said = f" Its last words:\n{tail}" if tail else " It wrote nothing."
+    if state.get("OOMKilled") or state.get("ExitCode") == 137 and not state.get("Running"):
+        return f"{name} was killed with SIGKILL, most likely for memory: its limit is {limit >> 20} MB.{said}"
+    if state.get("Restarting") or state.get("Restarts"):
+        return f"{name} ended with exit code {state.get('ExitCode')} and was restarted {state['Restarts']} times.{said}"
+    if not state.get("Running"):
+        return f"{name} ended with exit code {state.get('ExitCode')}.{said}"
+    return f"{name} runs, but did not become ready.{said}"

@@ -1,0 +1,461 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Sixty Sales DevOps Team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: blue_green
+short_description: Put a release of the application behind nginx
+version_added: "0.1.0"
+description:
+  - Starts a release's container in the slot that is not routed, waits until it answers as the wanted
+    release, moves the route with one rename, and reads the release back through nginx before it stops
+    the one that served before.
+  - It starts, routes and stops containers and never creates one; the container C(<stack>-api-<release id>)
+    has to exist.
+  - The routed slot is never stopped. Whatever fails before the read-back leaves the old release serving.
+options:
+  action:
+    description:
+      - V(status) only says what is served and what is due. V(switch) does what is due.
+    type: str
+    choices: [status, switch]
+    default: switch
+  stack:
+    description: Name of the stack.
+    type: str
+    required: true
+  root:
+    description: The stack's directory, which holds C(route), C(releases) and C(state.json).
+    type: path
+    required: true
+  release:
+    description: Id of the release that is to be served.
+    type: str
+    required: true
+  manifest:
+    description: Digest of all that the release is made of; a second release of the same id and another manifest is refused.
+    type: str
+    required: true
+  network:
+    description: The network in which the slots have their addresses.
+    type: str
+    required: true
+  slots:
+    description: Address of each slot.
+    type: dict
+    required: true
+  port:
+    description: Port of the application in its container.
+    type: int
+    default: 3000
+  health_path:
+    description: Path that answers 200 and the header X-Release when the release is ready.
+    type: str
+    default: /health/ready
+  url:
+    description: Where nginx answers on this host. Certificates are not verified, since the name is not theirs.
+    type: str
+    default: http://127.0.0.1
+  paths:
+    description: Paths that are read back through nginx; each has to answer with the wanted X-Release.
+    type: list
+    elements: str
+    default: [/, /api/release]
+  successes:
+    description: Answers in a row that count as ready, and as read back.
+    type: int
+    default: 3
+  ready_timeout:
+    description: Seconds within which the release has to become ready.
+    type: int
+    default: 60
+  read_back_timeout:
+    description: Seconds within which nginx has to answer with the release.
+    type: int
+    default: 10
+  drain_timeout:
+    description: Seconds that the old release has to finish its requests after SIGTERM.
+    type: int
+    default: 30
+attributes:
+  check_mode:
+    description: Says what is due and changes nothing.
+    support: full
+  diff_mode:
+    description: The served release before and after.
+    support: full
+requirements:
+  - docker (Python SDK) on the host
+author: Sixty Sales DevOps Team (@sixty-sales)
+"""
+
+EXAMPLES = r"""
+- name: Serve the release
+  sixty_sales.memory_optimized.blue_green:
+    stack: sixty
+    root: /srv/sixty
+    release: r2
+    manifest: 4f1c0d2a9b7e
+    network: sixty-app
+    slots: {blue: 10.60.3.11, green: 10.60.3.12}
+"""
+
+RETURN = r"""
+due:
+  description: Steps that were due, in order; empty when the release is served already.
+  type: list
+  elements: str
+  returned: success
+active:
+  description: Slot and release that are routed afterwards.
+  type: dict
+  returned: success
+  sample: {slot: green, release: r2}
+previous:
+  description: The release that was routed before.
+  type: str
+  returned: success
+seconds:
+  description: From the rename to the last successful read-back.
+  type: float
+  returned: when a switch took place
+"""
+
+import contextlib
+import datetime
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import ssl
+import time
+import urllib.parse
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release as core
+
+try:
+    import docker
+except ImportError:
+    docker = None
+
+
+class Failed(Exception):
+    """A step failed; the message is for the person who reads it at night."""
+
+
+def get(url, timeout=2.0):
+    """(status, X-Release) of one request on a new connection; (None, reason) when there was no answer."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https":
+        # The certificate is for the public name, and this is the loopback address.
+        connection = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=timeout, context=ssl._create_unverified_context()
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    try:
+        connection.request("GET", parts.path or "/", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.getheader("X-Release")
+    except (OSError, http.client.HTTPException) as error:
+        return None, str(error) or type(error).__name__
+    finally:
+        connection.close()
+
+
+class Switch:
+    def __init__(self, module, client):
+        self.params = module.params
+        self.module = module
+        self.client = client
+        self.root = module.params["root"]
+        self.route = os.path.join(self.root, "route")
+        self.wanted = module.params["release"]
+        self.name = self.container_name(self.wanted)
+
+    def container_name(self, release):
+        return f"{self.params['stack']}-api-{release}"
+
+    # -- observe
+
+    def read_state(self):
+        try:
+            with open(os.path.join(self.root, "state.json"), encoding="utf-8") as handle:
+                return json.load(handle)
+        except FileNotFoundError:
+            return {"releases": {}}
+        except ValueError as error:
+            raise Failed(
+                f"{self.root}/state.json is not readable ({error}). Nothing was changed. Move it away: the next run "
+                "takes the served release from the route link."
+            ) from error
+
+    def observe(self):
+        link = None
+        with contextlib.suppress(FileNotFoundError):
+            link = os.readlink(os.path.join(self.route, "active"))
+        slot, release = core.parse_route(link)
+        prefix = self.container_name("")
+        running = [
+            container.name[len(prefix):]
+            for container in self.client.containers.list(
+                filters={"label": [f"sixty.stack={self.params['stack']}", "sixty.service=api"]}
+            )
+            if container.name.startswith(prefix)
+        ]
+        serving = get(self.params["url"] + self.params["paths"][-1])
+        return {
+            "slot": slot,
+            "release": release,
+            "running": running,
+            "staged": bool(slot) and os.path.isdir(os.path.join(self.route, "slots", slot, release, "www")),
+            "serving": serving[1] if serving[0] else None,
+            "manifests": {name: entry["manifest"] for name, entry in self.read_state()["releases"].items()},
+        }
+
+    # -- steps
+
+    def stage(self, slot):
+        """Hard links of the bundle, in the slot: nginx finds slot and release in the real path."""
+        source = os.path.join(self.root, "releases", self.wanted, "current")
+        if not os.path.isfile(os.path.join(source, "index.html")):
+            raise Failed(f"The frontend bundle of release {self.wanted} has no index.html in {source}.")
+        home = os.path.join(self.route, "slots", slot)
+        target = os.path.join(home, self.wanted)
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.copytree(os.path.realpath(source), os.path.join(target, "www"), copy_function=os.link)
+        pool = os.path.join(self.route, "pool", "assets")
+        os.makedirs(pool, exist_ok=True)
+        assets = os.path.join(target, "www", "assets")
+        for name in os.listdir(assets) if os.path.isdir(assets) else []:
+            if core.is_shared_asset(name) and not os.path.exists(os.path.join(pool, name)):
+                os.link(os.path.join(assets, name), os.path.join(pool, name))
+
+    def start(self, slot):
+        container = self.container()
+        network = self.client.networks.get(self.params["network"])
+        address = self.params["slots"][slot]
+        current = container.attrs["NetworkSettings"]["Networks"].get(self.params["network"])
+        if current and (current.get("IPAMConfig") or {}).get("IPv4Address") != address:
+            network.disconnect(container, force=True)
+            current = None
+        if not current:
+            network.connect(container, ipv4_address=address, aliases=["api-" + slot])
+        container.start()
+
+    def container(self):
+        try:
+            return self.client.containers.get(self.name)
+        except docker.errors.NotFound as error:
+            raise Failed(f"There is no container {self.name}; roles/container makes it.") from error
+
+    def verify(self, slot):
+        """The release answers directly, as itself, several times in a row."""
+        url = f"http://{self.params['slots'][slot]}:{self.params['port']}{self.params['health_path']}"
+        answers, last = 0, "no answer yet"
+        deadline = time.monotonic() + self.params["ready_timeout"]
+        while time.monotonic() < deadline:
+            status, release = get(url)
+            if status == 200 and release == self.wanted:
+                answers += 1
+                if answers >= self.params["successes"]:
+                    return
+            else:
+                answers = 0
+                last = f"HTTP {status} from release {release or '(no X-Release)'}" if status else release
+                container = self.container()
+                if container.attrs["RestartCount"] >= 3 or container.status == "exited":
+                    break
+            time.sleep(0.25)
+        container = self.container()
+        state = dict(container.attrs["State"], Restarts=container.attrs["RestartCount"])
+        raise Failed(
+            core.failure_reason(
+                self.name,
+                state,
+                container.attrs["HostConfig"]["Memory"],
+                container.logs(tail=8).decode(errors="replace"),
+            )
+            + f"\n  Last answer of {url}: {last}."
+        )
+
+    def point(self, text):
+        """One rename moves frontend and API."""
+        temporary = os.path.join(self.route, ".active.new")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(text, temporary)
+        os.replace(temporary, os.path.join(self.route, "active"))
+
+    def read_back(self):
+        """Every path answers through nginx as the wanted release, several times in a row."""
+        answers, last = 0, ""
+        deadline = time.monotonic() + self.params["read_back_timeout"]
+        while time.monotonic() < deadline:
+            for path in self.params["paths"]:
+                status, release = get(self.params["url"] + path)
+                if status is None or status >= 400 or release != self.wanted:
+                    answers, last = 0, f"{path}: " + (f"HTTP {status}, release {release}" if status else str(release))
+                    time.sleep(0.1)
+                    break
+            else:
+                answers += 1
+                if answers >= self.params["successes"]:
+                    return
+        raise Failed(f"nginx at {self.params['url']} did not answer as release {self.wanted}. Last answer of {last}.")
+
+    def retire(self, releases):
+        for release in releases:
+            with contextlib.suppress(docker.errors.NotFound):
+                self.client.containers.get(self.container_name(release)).stop(timeout=self.params["drain_timeout"])
+
+    def record(self, slot, event, **more):
+        """State by rename, and a line of history."""
+        state = self.read_state()
+        state.update(version=1, active={"slot": slot, "release": self.wanted})
+        state["releases"].setdefault(self.wanted, {"manifest": self.params["manifest"]})
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        state["releases"][self.wanted]["served"] = now
+        path = os.path.join(self.root, "state.json")
+        with open(path + ".new", "w", encoding="utf-8") as handle:
+            json.dump(state, handle, indent=2, sort_keys=True)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(path + ".new", path)
+        self.journal(event, slot=slot, **more)
+
+    def journal(self, event, **more):
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+        line = json.dumps(dict(time=now, event=event, release=self.wanted, **more), sort_keys=True)
+        with open(os.path.join(self.root, "journal.jsonl"), "a", encoding="utf-8") as handle:
+            handle.write(line + "\n")
+
+    # -- the whole
+
+    def run(self, observed, steps, retire):
+        same = observed["release"] == self.wanted
+        slot = observed["slot"] if same else core.other_slot(observed["slot"])
+        before = core.route_link(observed["slot"], observed["release"]) if observed["slot"] else None
+        moved, seconds = False, None
+        try:
+            if not same:
+                # Whatever still runs in the standby slot has its address and is not routed.
+                self.retire([name for name in retire if name != observed["release"]])
+            for step in steps:
+                if step == "stage":
+                    self.stage(slot)
+                elif step == "start":
+                    self.start(slot)
+                elif step == "verify":
+                    self.verify(slot)
+                elif step == "route":
+                    began = time.monotonic()
+                    self.point(core.route_link(slot, self.wanted))
+                    moved = True
+                elif step == "read_back":
+                    self.read_back()
+                    seconds = round(time.monotonic() - began, 3) if moved else None
+        except (Failed, OSError, docker.errors.DockerException) as error:
+            self.undo(error, before, moved, same, observed)
+        self.record(slot, "switched" if moved else "restored", previous=observed["release"], seconds=seconds)
+        self.retire(retire)
+        return slot, seconds
+
+    def undo(self, error, before, moved, same, observed):
+        """Put the old route back and stop what was started; then say what happened."""
+        if same:
+            still = "It is the routed release, so it was left as it is."
+        elif before:
+            still = f"Release {observed['release']} goes on serving."
+            if moved:
+                self.point(before)
+        else:
+            still = "Nothing was served before."
+            if moved:
+                os.unlink(os.path.join(self.route, "active"))
+        if not same:
+            # The engine may be what failed; the next run stops what is nobody's.
+            with contextlib.suppress(docker.errors.DockerException):
+                self.retire([self.wanted])
+        self.journal("failed", reason=str(error))
+        raise Failed(f"Release {self.wanted} is not served. {still}\n  {error}")
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "action": {"type": "str", "choices": ["status", "switch"], "default": "switch"},
+            "stack": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "release": {"type": "str", "required": True},
+            "manifest": {"type": "str", "required": True},
+            "network": {"type": "str", "required": True},
+            "slots": {"type": "dict", "required": True},
+            "port": {"type": "int", "default": 3000},
+            "health_path": {"type": "str", "default": "/health/ready"},
+            "url": {"type": "str", "default": "http://127.0.0.1"},
+            "paths": {"type": "list", "elements": "str", "default": ["/", "/api/release"]},
+            "successes": {"type": "int", "default": 3},
+            "ready_timeout": {"type": "int", "default": 60},
+            "read_back_timeout": {"type": "int", "default": 10},
+            "drain_timeout": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    error = core.check_release_id(params["release"])
+    if error:
+        module.fail_json(msg=error)
+    if docker is None:
+        module.fail_json(msg=missing_required_lib("docker"))
+    try:
+        switch = Switch(module, docker.from_env())
+        with lock(params["root"]):
+            observed = switch.observe()
+            plan = core.plan(params["release"], params["manifest"], observed)
+            if plan["error"]:
+                module.fail_json(msg=plan["error"])
+            result = {
+                "changed": bool(plan["steps"]) and params["action"] == "switch",
+                "due": plan["steps"],
+                "active": {"slot": observed["slot"], "release": observed["release"]},
+                "previous": observed["release"],
+                "diff": {
+                    "before": f"served release: {observed['release'] or 'none'}\n",
+                    "after": f"served release: {params['release']}\n",
+                },
+            }
+            if params["action"] == "switch" and plan["steps"] and not module.check_mode:
+                slot, seconds = switch.run(observed, plan["steps"], plan["retire"])
+                result["active"] = {"slot": slot, "release": params["release"]}
+                if seconds is not None:
+                    result["seconds"] = seconds
+    except Failed as failure:
+        module.fail_json(msg=str(failure))
+    except docker.errors.DockerException as failure:
+        module.fail_json(msg=f"The engine does not answer as it should: {failure}. What is served was left as it is.")
+    module.exit_json(**result)
+
+
+@contextlib.contextmanager
+def lock(root):
+    """One switch at a time; the kernel frees the lock of a process that died."""
+    if not os.path.isdir(root):
+        yield
+        return
+    with open(os.path.join(root, ".switch.lock"), "w", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Failed("Another switch of this stack is under way. Nothing was changed; wait for it.") from error
+        yield
+
+
+if __name__ == "__main__":
+    main()

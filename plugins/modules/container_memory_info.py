@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright (c) 2026, Sixty Sales DevOps Team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: container_memory_info
+short_description: Memory, limits and hardening of a stack's containers, by the engine and by the kernel
+version_added: "0.1.0"
+description:
+  - Reads each container of a stack from the engine, and what the kernel enforces from its cgroup files,
+    version 1 or 2.
+  - With O(expected), compares both with the memory budget and can fail where they differ, so that a limit
+    is believed only when it was read back.
+options:
+  stack:
+    description: Name of the stack.
+    type: str
+    required: true
+  expected:
+    description: Service name to the arguments of community.docker.docker_container that its limits are made of.
+    type: dict
+    default: {}
+  fail_on_difference:
+    description: Fail where a container differs from O(expected) or lacks hardening.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Changes nothing in any mode.
+    support: full
+  diff_mode:
+    description: There is no difference to show.
+    support: none
+requirements:
+  - docker (Python SDK) on the host
+author: Sixty Sales DevOps Team (@sixty-sales)
+"""
+
+EXAMPLES = r"""
+- name: Read the limits back
+  sixty_sales.memory_optimized.container_memory_info:
+    stack: sixty
+    expected: {redis: {memory: 67108864}}
+    fail_on_difference: true
+"""
+
+RETURN = r"""
+containers:
+  description: One entry a container, sorted by name.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name: {description: The container's name., type: str}
+    service: {description: The service it belongs to., type: str}
+    running: {description: Whether it runs., type: bool}
+    health: {description: "Result of the health check, or V(none).", type: str}
+    restarts: {description: Restarts since it was created., type: int}
+    user: {description: User and group numbers., type: str}
+    engine: {description: Limits as the engine has them., type: dict}
+    kernel: {description: Memory figures in bytes and limits as the kernel has them; absent unless it runs., type: dict}
+    differences: {description: Where engine or kernel differ from O(expected)., type: list}
+    gaps: {description: Hardening that is missing., type: list}
+parent:
+  description: Usage and limit of the parent cgroup in bytes; empty where there is none.
+  returned: success
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import cgroup, limits, stack_host
+
+try:
+    import docker
+except ImportError:
+    docker = None
+
+
+def read_text(path):
+    """A file's text; None for one that is absent or vanished with its cgroup while it was read."""
+    try:
+        with open(path, encoding="ascii") as handle:
+            return handle.read()
+    except OSError:
+        return None
+
+
+def kernel_view(pid, version):
+    text = read_text(f"/proc/{pid}/cgroup") if pid else None
+    if text is None:
+        return None
+    return cgroup.read(version, "/sys/fs/cgroup", cgroup.membership(text), read_text)
+
+
+def view(inspect, version, expected):
+    state = inspect["State"]
+    service = inspect["Config"]["Labels"]["sixty.service"]
+    engine = limits.engine_values(inspect["HostConfig"])
+    kernel = kernel_view(state.get("Pid"), version)
+    return {
+        "name": inspect["Name"].lstrip("/"),
+        "service": service,
+        "release": inspect["Config"]["Labels"].get("sixty.release", ""),
+        "running": bool(state.get("Running")),
+        "health": state.get("Health", {}).get("Status", "none"),
+        "restarts": inspect["RestartCount"],
+        "user": inspect["Config"].get("User", ""),
+        "engine": engine,
+        "kernel": kernel,
+        "differences": limits.differences(expected.get(service, {}), engine, kernel),
+        "gaps": limits.hardening_gaps(inspect),
+    }
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "expected": {"type": "dict", "default": {}},
+            "fail_on_difference": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    if docker is None:
+        module.fail_json(msg=missing_required_lib("docker"))
+    stack = module.params["stack"]
+    try:
+        client = docker.from_env()
+        info = client.info()
+        version = int(info.get("CgroupVersion") or 1)
+        found = [
+            view(client.api.inspect_container(entry["Id"]), version, module.params["expected"])
+            for entry in client.api.containers(all=True, filters={"label": f"sixty.stack={stack}"})
+        ]
+    except docker.errors.NotFound:
+        module.fail_json(msg="A container vanished while it was read. Nothing was changed; try again.")
+    except docker.errors.DockerException as error:
+        module.fail_json(msg=f"The engine does not answer: {error}. Nothing was changed.")
+
+    directory = stack_host.parent_directory(stack, info["CgroupDriver"], version)
+    limit_file = stack_host.limit_files(version)[0]
+    usage_file = "memory.current" if version == 2 else "memory.usage_in_bytes"
+    limit, usage = read_text(f"{directory}/{limit_file}"), read_text(f"{directory}/{usage_file}")
+    parent = {"limit": cgroup.parse_limit(limit), "usage": int(usage)} if limit and usage else {}
+
+    found.sort(key=lambda entry: entry["name"])
+    problems = [
+        limits.describe(entry["name"], problem) for entry in found for problem in entry["differences"] + entry["gaps"]
+    ]
+    if problems and module.params["fail_on_difference"]:
+        module.fail_json(
+            msg=f"{len(problems)} settings are not what the memory budget and the hardening ask for. The containers "
+            "go on running as they are. Deploy again; if this stays, the kernel or the engine refuses a setting:\n  "
+            + "\n  ".join(problems),
+            containers=found,
+            parent=parent,
+        )
+    module.exit_json(changed=False, containers=found, parent=parent)
+
+
+if __name__ == "__main__":
+    main()
