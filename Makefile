@@ -80,20 +80,24 @@ compose: setup ## Render docker-compose.memory-optimized.yml from the same data
 
 # -- quality
 
-.PHONY: lint test test-unit test-api test-frontend test-integration test-molecule docs
+.PHONY: images lint test test-unit test-api test-frontend test-integration test-molecule docs
 lint: setup-test setup-app ## All linters
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q $(ARGS)
 
-test-api: setup-test setup-app engine ## The API against real PostgreSQL and Redis
+images: setup
+	$(PLAYBOOK) $(LOCAL) tests/images.yml $(ARGS)
+
+test-api: setup-app images ## The API against real PostgreSQL and Redis
 	bash tests/api.sh
 
 test-frontend: setup-app ## The frontend's components
 	cd app/frontend && npm test --silent
 
-test-integration: deploy-local setup-test ## The running stack, and every refusal
+test-integration: deploy-local images setup-test ## The running stack, and every refusal
+	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q $(ARGS)
 
 test-molecule: setup-test engine ## Each role on a host of its own

@@ -70,6 +70,8 @@ export default defineConfig({
   build: {
     target: 'baseline-widely-available',
     cssMinify: 'lightningcss',
+    // One small style sheet: Vite does not load that of a lazy part again once it has failed.
+    cssCodeSplit: false,
     sourcemap: false,
     // A data: script or font would break the CSP; only images may be inlined, and none is worth it yet.
     assetsInlineLimit: 0,

@@ -23,8 +23,8 @@ from ansible.parsing.vault import is_encrypted_file
 from ansible.plugins.action import ActionBase
 from ansible.template import generate_ansible_template_vars, trust_as_template
 from ansible.utils.display import Display
-from jinja2 import TemplateSyntaxError
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import config_tree as core
+from jinja2 import TemplateSyntaxError
 
 display = Display()
 
@@ -246,8 +246,8 @@ class ActionModule(ActionBase):
         if old is not None:
             result["diff"] = core.diff_entries(
                 result.get("current", ""),
-                core.load_manifest(old["before"]),
-                core.load_manifest(old["after"]),
+                core.from_data(old["before"]),
+                core.from_data(old["after"]),
                 old["contents"],
                 tree.files,
                 old["hidden"],

@@ -11,11 +11,10 @@ version_added: "0.1.0"
 author: Sixty Sales DevOps Team (@sixty-sales)
 description:
   - Turns one service of C(memory_budget_data) into the resource arguments of
-    M(community.docker.docker_container#module).
+    M(community.docker.docker_container).
   - RV(_value) has C(memory), C(memory_swap) (equal, so that there is no swap), C(memory_reservation), C(cpu_period) and
     C(cpu_quota) (the limit), C(cpu_shares) (the CPU reservation, 1024 a CPU), C(pids_limit), C(oom_score_adj),
     C(shm_size) and C(tmpfs), each only where the budget says something.
-positional: uid, gid
 options:
   _input:
     description: A service's entry in the budget.

@@ -12,7 +12,6 @@ author: Sixty Sales DevOps Team (@sixty-sales)
 description:
   - Writes a size of the memory budget in the unit that a program's configuration wants.
   - Fails when the size is no whole number of that unit; rounding would silently move a cap.
-positional: unit, suffix
 options:
   _input:
     description: A size such as V(96M), or a whole number of bytes.

@@ -42,7 +42,6 @@ import pathlib
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.source_tree import (
     SourceError,
     digest,

@@ -342,6 +342,16 @@ def check_thresholds(budget: Budget) -> Findings:
 def check_documented_totals(budget: Budget) -> Findings:
     """The last row of the requirement's table: the sums of its six services must stay within what it states."""
     names = budget.totals.get("services", [])
+    for name in names:
+        if name not in budget.services:
+            yield Finding(
+                "override/unknown-service",
+                ERROR,
+                name,
+                f"documented_totals.services names {name}, which is no service of the budget.",
+                "",
+                f"Take it out. Known here: {', '.join(sorted(budget.services))}.",
+            )
     services = [budget.services[name] for name in names if name in budget.services]
     for column in ("limit", "usage_target", "alert"):
         stated = budget.totals.get(column)

@@ -139,10 +139,10 @@ def report(verdict: Verdict, profile: str) -> str:
 
 def failure(verdict: Verdict, profile: str, strict: bool) -> str:
     """The message that stops a deploy: every error, and that nothing was changed."""
-    mode = ", memory_budget_strict: warnings are errors" if strict else ""
+    mode = " memory_budget_strict makes warnings errors." if strict else ""
     errors = verdict.of(ERROR)
     head = (
-        f"The memory budget does not hold (profile {profile}{mode}): {len(errors)} error"
-        f"{'' if len(errors) == 1 else 's'}.\nNothing was changed; what ran before still runs."
+        f"The memory budget does not hold (profile {profile}): {len(errors)} error"
+        f"{'' if len(errors) == 1 else 's'}.{mode}\nNothing was changed; what ran before still runs."
     )
     return "\n\n".join([head, *map(describe, errors)])

@@ -96,7 +96,7 @@ def read(version, root, member, opener):
             int(peak) if peak is not None else None,
             parse_stat(file("memory.events", "")),
         )
-        quota, period = (file("cpu.max", "max 100000").split() + ["100000"])[:2]
+        quota, period = [*file("cpu.max", "max").split(), "100000"][:2]
         swap = file("memory.swap.max")
         return dict(
             memory,

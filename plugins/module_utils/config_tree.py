@@ -255,16 +255,29 @@ def digest_of(manifest: Manifest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
+def to_data(manifest: Manifest) -> dict[str, list[Any]]:
+    """As plain data."""
+    return {name: list(manifest[name]) for name in sorted(manifest)}
+
+
+def from_data(data: Any) -> Manifest:
+    """The inverse of L(to_data); raises L(ConfigTreeError) for data that is none."""
+    try:
+        return {name: Entry(*values) for name, values in data.items()}
+    except (TypeError, AttributeError) as error:
+        raise ConfigTreeError(f"this is no manifest of a tree: {error}") from error
+
+
 def dump_manifest(manifest: Manifest) -> str:
     """As JSON, for a file or an argument."""
-    return json.dumps({name: list(manifest[name]) for name in sorted(manifest)}, separators=(",", ":"))
+    return json.dumps(to_data(manifest), separators=(",", ":"))
 
 
 def load_manifest(text: str) -> Manifest:
     """The inverse of L(dump_manifest); raises L(ConfigTreeError) for text that is none."""
     try:
-        return {name: Entry(*values) for name, values in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        return from_data(json.loads(text))
+    except ValueError as error:
         raise ConfigTreeError(f"this is no manifest of a tree: {error}") from error
 
 
@@ -422,7 +435,7 @@ def diff_entries(
         label = f"{base}/" if name == ROOT else f"{base}/{shown}"
         heads = {"before_header": label if was else "/dev/null", "after_header": label if now else "/dev/null"}
         access = ["mode {}, owner {}, group {}\n".format(*entry.access) if entry else "" for entry in (was, now)]
-        if access[0] != access[1] and (was and now or shown.endswith("/") and (was or now) != PLAIN_DIRECTORY):
+        if access[0] != access[1] and ((was and now) or (shown.endswith("/") and (was or now) != PLAIN_DIRECTORY)):
             out.append({**heads, "before": access[0], "after": access[1]})
         if shown.endswith("/") or (was and now and was.sha256 == now.sha256):
             continue

@@ -54,9 +54,9 @@ def _find(severity: str, service: Service, rule: str, message: str, arithmetic: 
 
 
 def _cap(
-    service: Service, engine: str, setting: str, at_limit: str, mend: str, key: t.Optional[str] = None
+    service: Service, engine: str, setting: str, at_limit: str, mend: str, hint: str = "", key: str = ""
 ) -> Findings:
-    """The cap a program sets itself: above the container's limit is an error, equal to it a warning."""
+    """The cap a program sets itself: above the container's limit is an error, equal to it a warning (with a hint)."""
     cap, limit = service.settings.get(setting), service.limit
     key = key or setting.replace("_", "-")
     if cap is None or limit is None:
@@ -72,7 +72,12 @@ def _cap(
         )
     elif cap == limit:
         yield _find(
-            WARNING, service, f"{engine}/{key}-at-limit", at_limit, f"{human(cap)} = {human(limit)}, nothing left", mend
+            WARNING,
+            service,
+            f"{engine}/{key}-at-limit",
+            at_limit,
+            f"{human(cap)} = {human(limit)}, nothing left",
+            f"{mend}{hint}",
         )
 
 
@@ -85,9 +90,14 @@ def redis(service: Service) -> Findings:
     """
     maxmemory, limit, save = (service.settings.get("maxmemory"), service.limit, service.settings.get("save"))
     fits = int((limit or 0) / REDIS_FRAGMENTATION) // MIB
-    mend = f"maxmemory of {fits}M at most, without saves; memory_budget_profile: hardened has a measured pair."
+    mend = f"maxmemory of {fits}M at most, without saves."
     yield from _cap(
-        service, "redis", "maxmemory", "A full cache takes all of the container's memory and is OOM-killed.", mend
+        service,
+        "redis",
+        "maxmemory",
+        "A full cache takes all of the container's memory and is OOM-killed.",
+        mend,
+        hint=" memory_budget_profile: hardened has a measured pair.",
     )
     if maxmemory is not None and limit is not None:
         full = int(maxmemory * REDIS_FRAGMENTATION)
@@ -161,13 +171,14 @@ def node(service: Service) -> Findings:
     if limit is None or old_space is None:
         return
     most = int(limit * NODE_OLD_SPACE_SHARE)
-    mend = f"max_old_space_size of {most // MIB}M at most, 75 % of the limit; memory_budget_profile: hardened has it."
+    mend = f"max_old_space_size of {most // MIB}M at most, 75 % of the limit."
     yield from _cap(
         service,
         "node",
         "max_old_space_size",
         "The heap alone may fill the container: the kernel kills it before V8 can report a full heap.",
         mend,
+        hint=" memory_budget_profile: hardened has less.",
         key="old-space",
     )
     if most < old_space < limit:

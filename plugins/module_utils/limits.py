@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import parse_size
+
 # Argument of docker_container -> the engine's HostConfig field.
 ENGINE_FIELDS = {
     "memory": "Memory",
@@ -26,6 +28,15 @@ KERNEL_FIELDS = {
 }
 
 
+def wanted_values(arguments):
+    """Arguments of docker_container as numbers, the ones alone that can be changed while a container runs."""
+    return {
+        name: parse_size(value) if name.startswith("memory") else value
+        for name, value in arguments.items()
+        if name in ENGINE_FIELDS
+    }
+
+
 def engine_values(host_config):
     """The limits that the engine has recorded, by the argument's names."""
     return {name: host_config.get(field) for name, field in ENGINE_FIELDS.items()}
@@ -34,11 +45,12 @@ def engine_values(host_config):
 def differences(wanted, engine, kernel):
     """Where engine or kernel differ from the budget; each a dict with setting, wanted, found and by.
 
+    C(wanted) comes from C(wanted_values), C(engine) from C(engine_values), C(kernel) from C(cgroup.read).
     C(kernel) is None for a container that does not run: then there is nothing to enforce.
     """
     found = []
     for name, value in wanted.items():
-        if name in ENGINE_FIELDS and engine[name] != value:
+        if engine[name] != value:
             found.append({"setting": name, "wanted": value, "found": engine[name], "by": "engine"})
         if kernel and name in KERNEL_FIELDS and kernel[KERNEL_FIELDS[name]] != value:
             found.append({"setting": name, "wanted": value, "found": kernel[KERNEL_FIELDS[name]], "by": "kernel"})

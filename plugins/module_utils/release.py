@@ -86,6 +86,15 @@ def plan(wanted, manifest, observed):
     return {"steps": steps, "retire": strangers, "error": None}
 
 
+def outdated(releases, served, keep):
+    """Ids of the releases beyond the C(keep) that were served last; C(releases) maps an id to its record.
+
+    The served release is never among them.
+    """
+    others = sorted((name for name in releases if name != served), key=lambda name: releases[name].get("served", ""))
+    return others[: max(0, len(others) - keep)]
+
+
 def failure_reason(name, state, limit, logs):
     """Why a container did not become ready, from what the engine knows of it.
 
@@ -95,7 +104,7 @@ def failure_reason(name, state, limit, logs):
     """
     tail = "\n".join(f"    {line}" for line in logs.strip().splitlines()[-8:])
     said = f" Its last words:\n{tail}" if tail else " It wrote nothing."
-    if state.get("OOMKilled") or state.get("ExitCode") == 137 and not state.get("Running"):
+    if state.get("OOMKilled") or (state.get("ExitCode") == 137 and not state.get("Running")):
         return f"{name} was killed with SIGKILL, most likely for memory: its limit is {limit >> 20} MB.{said}"
     if state.get("Restarting") or state.get("Restarts"):
         return f"{name} ended with exit code {state.get('ExitCode')} and was restarted {state['Restarts']} times.{said}"

@@ -62,7 +62,7 @@ def slice_unit(description, limit=None, low=None):
         lines += [f"MemoryMax={page_floor(limit)}", "MemorySwapMax=0"]
     if low:
         lines += [f"MemoryLow={low}"]
-    return "\n".join(lines + ["", "[Install]", "WantedBy=slices.target", ""])
+    return "\n".join([*lines, "", "[Install]", "WantedBy=slices.target", ""])
 
 
 def desired_units(stack, limit, reservations):

@@ -35,7 +35,8 @@ options:
     type: str
     required: true
   manifest:
-    description: Digest of all that the release is made of; a second release of the same id and another manifest is refused.
+    description:
+      - Digest of all that the release is made of. A second release of the same id and another manifest is refused.
     type: str
     required: true
   network:
@@ -79,6 +80,11 @@ options:
     description: Seconds that the old release has to finish its requests after SIGTERM.
     type: int
     default: 30
+  keep:
+    description:
+      - Releases that are kept beside the served one, the newest first. Containers and files of older ones are removed.
+    type: int
+    default: 3
 attributes:
   check_mode:
     description: Says what is due and changes nothing.
@@ -135,7 +141,6 @@ import time
 import urllib.parse
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release as core
 
 try:
@@ -203,7 +208,7 @@ class Switch:
         slot, release = core.parse_route(link)
         prefix = self.container_name("")
         running = [
-            container.name[len(prefix):]
+            container.name[len(prefix) :]
             for container in self.client.containers.list(
                 filters={"label": [f"sixty.stack={self.params['stack']}", "sixty.service=api"]}
             )
@@ -315,6 +320,26 @@ class Switch:
             with contextlib.suppress(docker.errors.NotFound):
                 self.client.containers.get(self.container_name(release)).stop(timeout=self.params["drain_timeout"])
 
+    def prune(self):
+        """Remove what belongs to releases that are no longer kept: container, bundle, secrets, record."""
+        state = self.read_state()
+        for release in core.outdated(state["releases"], self.wanted, self.params["keep"]):
+            with contextlib.suppress(docker.errors.NotFound):
+                self.client.containers.get(self.container_name(release)).remove(force=True)
+            for path in (f"releases/{release}", f"config/api-{release}"):
+                shutil.rmtree(os.path.join(self.root, path), ignore_errors=True)
+            del state["releases"][release]
+            self.journal("pruned", pruned=release)
+        self.write_state(state)
+
+    def write_state(self, state):
+        path = os.path.join(self.root, "state.json")
+        with open(path + ".new", "w", encoding="utf-8") as handle:
+            json.dump(state, handle, indent=2, sort_keys=True)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(path + ".new", path)
+
     def record(self, slot, event, **more):
         """State by rename, and a line of history."""
         state = self.read_state()
@@ -322,12 +347,7 @@ class Switch:
         state["releases"].setdefault(self.wanted, {"manifest": self.params["manifest"]})
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         state["releases"][self.wanted]["served"] = now
-        path = os.path.join(self.root, "state.json")
-        with open(path + ".new", "w", encoding="utf-8") as handle:
-            json.dump(state, handle, indent=2, sort_keys=True)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(path + ".new", path)
+        self.write_state(state)
         self.journal(event, slot=slot, **more)
 
     def journal(self, event, **more):
@@ -365,6 +385,7 @@ class Switch:
             self.undo(error, before, moved, same, observed)
         self.record(slot, "switched" if moved else "restored", previous=observed["release"], seconds=seconds)
         self.retire(retire)
+        self.prune()
         return slot, seconds
 
     def undo(self, error, before, moved, same, observed):
@@ -405,6 +426,7 @@ def main():
             "ready_timeout": {"type": "int", "default": 60},
             "read_back_timeout": {"type": "int", "default": 10},
             "drain_timeout": {"type": "int", "default": 30},
+            "keep": {"type": "int", "default": 3},
         },
         supports_check_mode=True,
     )

@@ -176,6 +176,12 @@ options:
         that one. Going back to a kept tree transfers nothing.
     type: int
     default: 3
+  _manifest:
+    description: Set by the action plugin, not for playbooks.
+    type: str
+  _archive:
+    description: Set by the action plugin, not for playbooks.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -664,16 +670,19 @@ class Engine:
 
 def started_seconds(text: str) -> float:
     """Seconds since 1970 of the engine's time stamp, which has up to nine digits behind the point."""
-    whole, _, fraction = text.rstrip("Z").partition(".")
+    whole, _dot, fraction = text.rstrip("Z").partition(".")
     seconds = time.strptime(f"{whole[:19]} +0000", "%Y-%m-%dT%H:%M:%S %z")
     return calendar.timegm(seconds) + float(f"0.{fraction or 0}")
 
 
 def handles(pid: int, number: int) -> bool:
-    """Whether a process does something about a signal. An init blocks signals and passes them to its children."""
+    """Whether a process does something about a signal. An init passes signals to its children: it blocks them, and the
+    kernel does not even show that while it sits in sigtimedwait."""
     with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as handle:
         handled, blocked = core.caught(handle.read(), number)
-    if handled or not blocked:
+    with open(f"/proc/{pid}/wchan", encoding="ascii") as handle:
+        passes_on = blocked or handle.read().startswith("do_sigtimedwait")
+    if handled or not passes_on:
         return handled
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as handle:
         children = [int(child) for child in handle.read().split()]
@@ -735,8 +744,8 @@ def reload(engine: Engine, store: Store, tree: str, container: Container, option
         except engine.errors as gone:
             log = f"(cannot be read: {gone})"
         raise ConfigTreeError(
-            f"{store.link} is the new tree, but the container {name} has not loaded it: {error}. The next run tries again"
-            + (f". Its log since then:\n{log}" if log else "")
+            f"{store.link} is the new tree, but the container {name} has not loaded it: {error}."
+            " The next run tries again." + (f" Its log since then:\n{log}" if log else "")
         ) from error
 
 
@@ -823,8 +832,9 @@ def converge(module: AnsibleModule, store: Store, manifest: Manifest, exists: bo
         hidden = sorted(core.hidden_names(live, recorded, manifest))
         names = [name.rstrip("/") for name in plan.changes.names()]
         result["_old"] = {
-            "before": core.dump_manifest(live),
-            "after": core.dump_manifest(manifest),
+            # As data: a text that equals the hidden argument would be blanked on its way back.
+            "before": core.to_data(live),
+            "after": core.to_data(manifest),
             "contents": old_contents(store, current, live, names, hidden),
             "hidden": hidden,
         }

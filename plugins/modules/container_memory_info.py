@@ -59,6 +59,10 @@ containers:
     health: {description: "Result of the health check, or V(none).", type: str}
     restarts: {description: Restarts since it was created., type: int}
     user: {description: User and group numbers., type: str}
+    definition: {description: Digest of the definition that roles/container made it from., type: str}
+    image_current: {description: Whether its image is the one that its reference names today., type: bool}
+    networks: {description: Names of its networks., type: list}
+    restart_policy: {description: Its restart policy., type: str}
     engine: {description: Limits as the engine has them., type: dict}
     kernel: {description: Memory figures in bytes and limits as the kernel has them; absent unless it runs., type: dict}
     differences: {description: Where engine or kernel differ from O(expected)., type: list}
@@ -70,7 +74,6 @@ parent:
 """
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import cgroup, limits, stack_host
 
 try:
@@ -95,7 +98,7 @@ def kernel_view(pid, version):
     return cgroup.read(version, "/sys/fs/cgroup", cgroup.membership(text), read_text)
 
 
-def view(inspect, version, expected):
+def view(inspect, version, expected, images):
     state = inspect["State"]
     service = inspect["Config"]["Labels"]["sixty.service"]
     engine = limits.engine_values(inspect["HostConfig"])
@@ -105,12 +108,17 @@ def view(inspect, version, expected):
         "service": service,
         "release": inspect["Config"]["Labels"].get("sixty.release", ""),
         "running": bool(state.get("Running")),
-        "health": state.get("Health", {}).get("Status", "none"),
+        # The engine keeps the last result of a container that was stopped.
+        "health": state.get("Health", {}).get("Status", "none") if state.get("Running") else "none",
         "restarts": inspect["RestartCount"],
         "user": inspect["Config"].get("User", ""),
         "engine": engine,
         "kernel": kernel,
-        "differences": limits.differences(expected.get(service, {}), engine, kernel),
+        "definition": inspect["Config"]["Labels"].get("sixty.definition", ""),
+        "image_current": images.get(inspect["Config"]["Image"]) == inspect["Image"],
+        "networks": sorted(inspect["NetworkSettings"]["Networks"]),
+        "restart_policy": inspect["HostConfig"]["RestartPolicy"]["Name"],
+        "differences": limits.differences(limits.wanted_values(expected.get(service, {})), engine, kernel),
         "gaps": limits.hardening_gaps(inspect),
     }
 
@@ -131,8 +139,9 @@ def main():
         client = docker.from_env()
         info = client.info()
         version = int(info.get("CgroupVersion") or 1)
+        images = {tag: image["Id"] for image in client.api.images() for tag in image["RepoTags"] or []}
         found = [
-            view(client.api.inspect_container(entry["Id"]), version, module.params["expected"])
+            view(client.api.inspect_container(entry["Id"]), version, module.params["expected"], images)
             for entry in client.api.containers(all=True, filters={"label": f"sixty.stack={stack}"})
         ]
     except docker.errors.NotFound:

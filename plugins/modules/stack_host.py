@@ -51,10 +51,14 @@ options:
     description: Kernel settings, set now and after a boot.
     type: dict
     default: {}
+  files:
+    description: Small files by path, mode 0644. systemd reads its units again after one below C(/etc/systemd) changed.
+    type: dict
+    default: {}
   state:
     description:
-      - V(present) makes it all. V(absent) removes the cgroups, the units and the sysctl file, and leaves
-        directories and running values as they are.
+      - V(present) makes it all. V(absent) removes the cgroups, the units, the sysctl file and O(files), and
+        leaves directories and running values as they are.
     type: str
     choices: [present, absent]
     default: present
@@ -101,7 +105,6 @@ limit:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import stack_host as core
 
 
@@ -185,6 +188,7 @@ class Host:
         steps += core.plan_sysctls(
             self.stack, params["sysctls"], {"values": values, "files": {sysctl_file: read_text(sysctl_file)}}
         )
+        steps += core.plan_files("file", params["files"], {path: read_text(path) for path in params["files"]})
         return steps + (self.plan_slices() if self.systemd else self.plan_groups())
 
     def plan_slices(self):
@@ -233,8 +237,9 @@ class Host:
                     f"{error.strerror or error}. The steps before it stand; the next run goes on from here."
                 )
         names = [step["target"].rsplit("/", 1)[-1] for step in steps if step["kind"] in ("unit", "slice")]
-        if names:
+        if os.path.isdir("/run/systemd/system") and any(step["target"].startswith("/etc/systemd/") for step in steps):
             self.run("systemctl", "daemon-reload")
+        if names:
             self.run("systemctl", "enable", "--quiet", *names)
             self.run("systemctl", "start", *names)
 
@@ -247,6 +252,7 @@ class Host:
         write_kernel(self.sysctl_path(name), value)
 
     def apply_file(self, path, text):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         write_text(path, text)
 
     apply_unit = apply_file
@@ -270,7 +276,7 @@ class Host:
     # -- remove
 
     def leftovers(self):
-        paths = [f"/etc/sysctl.d/60-{self.stack}.conf"]
+        paths = [f"/etc/sysctl.d/60-{self.stack}.conf", *self.params["files"]]
         if self.systemd:
             names = os.listdir(core.UNIT_DIR)
             prefixes = (f"{self.stack}.slice", f"{self.stack}-")
@@ -332,6 +338,7 @@ def main():
                 },
             },
             "sysctls": {"type": "dict", "default": {}},
+            "files": {"type": "dict", "default": {}},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ("memory_limit",))],

@@ -667,10 +667,13 @@ def test_the_rest_is_compressed_on_the_way(nginx: Nginx, path: str) -> None:
     gzip = nginx.get(path, Accept_Encoding="gzip")
     assert gzip.one("Content-Encoding") == "gzip"
     assert zlib.decompress(gzip.body, 31) == plain.body
-    brotli = nginx.get(path, Accept_Encoding="br, gzip")
-    assert brotli.one("Content-Encoding") == "br"
-    assert 0 < len(brotli.body) < len(plain.body) / 10
-    for reply in (gzip, brotli):
+    best = nginx.get(path, Accept_Encoding="br, gzip")
+    if path.startswith("/api/"):  # an encoder of Brotli costs too much for every answer in flight
+        assert best.one("Content-Encoding") == "gzip"
+    else:
+        assert best.one("Content-Encoding") == "br"
+        assert 0 < len(best.body) < len(plain.body) / 10
+    for reply in (gzip, best):
         assert_common_headers(reply, "r1")
 
 

@@ -16,7 +16,7 @@ const JSON_TYPE = 'application/json; charset=utf-8';
 
 function requestId({ headers }) {
   const given = headers['x-request-id'];
-  return /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
+  return given !== undefined && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID();
 }
 
 /**
@@ -32,7 +32,7 @@ export async function buildApp({ config, logger }) {
     const { statusCode, retryAfter, body } = describeError(error);
     // An outage is one line of level error, from db.js; its many failed requests are not.
     if (statusCode === 500) request.log.error({ err: error }, 'unexpected error');
-    else if (statusCode > 500) request.log.warn({ err: error.cause ?? error }, error.message);
+    else if (statusCode > 500) request.log.warn({ reason: error.cause?.message }, error.message);
     if (retryAfter !== undefined) reply.header('retry-after', retryAfter);
     return reply.code(statusCode).type(JSON_TYPE).send(body);
   }

@@ -24,7 +24,6 @@ export function createCache({ redis: server, cache: { maxEntries, ttlSeconds }, 
   const memory = new LRUCache({ max: maxEntries, ttl: ttlMs });
   const loading = new Map();
   let trusted = false;
-  let failures = 0;
 
   const redis = new Redis({
     host: server.host,
@@ -53,7 +52,6 @@ export function createCache({ redis: server, cache: { maxEntries, ttlSeconds }, 
   function distrust(error) {
     if (trusted) complain(error);
     trusted = false;
-    failures += 1;
     memory.clear();
   }
 
@@ -63,10 +61,8 @@ export function createCache({ redis: server, cache: { maxEntries, ttlSeconds }, 
 
   async function sync() {
     if (trusted || redis.status !== 'ready') return;
-    const before = failures;
     try {
       await renew();
-      if (before !== failures) return;
       trusted = true;
       complaint = undefined;
       log.info('Redis answers; the cache is in use');

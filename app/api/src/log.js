@@ -1,17 +1,22 @@
 import { openSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pino from 'pino';
 import { ConfigError } from './config.js';
 
-// What a full disk or a reader that stopped may cost: older lines beyond this are dropped, never the process.
+// What a full disk or a reader that stopped may cost in memory: lines beyond this are dropped.
 const MAX_PENDING_BYTES = 2 ** 20;
+const FLUSH_TIMEOUT_MS = 1_000;
 
 function destination(fd, name) {
   const stream = pino.destination({ fd, sync: false, maxLength: MAX_PENDING_BYTES });
-  let reported = false;
+  let failing = false;
   stream.on('error', (error) => {
-    if (!reported) process.stderr.write(`cannot write the log to ${name}: ${error.message}; lines may be lost\n`);
-    reported = true;
+    if (!failing) process.stderr.write(`cannot write the log to ${name}: ${error.message}; lines may be lost\n`);
+    failing = true;
   });
+  stream.on('write', () => (failing = false));
+  // pino flushes at exit, which on a full disk would never end.
+  process.prependListener('exit', () => failing && stream.destroy());
   return stream;
 }
 
@@ -25,8 +30,8 @@ export const loggerOptions = ({ level, release }) => ({
 
 /**
  * JSON logger: to `file` (opened for appending, so that logrotate's copytruncate works) and, from level error on,
- * also to stderr; without a file everything goes to stdout. `flush()` resolves when all lines are written,
- * `flushSync()` is for the end of the process.
+ * also to stderr; without a file everything goes to stdout. `flush()` resolves when all lines are written
+ * or that takes too long.
  */
 export function createLogger({ log: { file, level }, release }) {
   let fd;
@@ -42,9 +47,10 @@ export function createLogger({ log: { file, level }, release }) {
       ? [{ level, stream: destination(1, 'stdout') }]
       : [{ level, stream: destination(fd, file) }, { level: 'error', stream: destination(2, 'stderr') }];
   const logger = pino(loggerOptions({ level, release }), pino.multistream(streams));
+  const flushed = ({ stream }) => new Promise((resolve) => stream.flush(resolve));
   return {
     logger,
-    flush: () => Promise.all(streams.map(({ stream }) => new Promise((resolve) => stream.flush(resolve)))),
-    flushSync: () => streams.forEach(({ stream }) => stream.flushSync()),
+    // On a full disk it never ends; the process does.
+    flush: () => Promise.race([Promise.all(streams.map(flushed)), sleep(FLUSH_TIMEOUT_MS)]),
   };
 }

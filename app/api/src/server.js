@@ -24,8 +24,7 @@ try {
   process.stderr.write(`${error.message}\n`);
   process.exit(EXIT_CONFIG);
 }
-const { logger, flush, flushSync } = log;
-process.on('exit', flushSync);
+const { logger, flush } = log;
 process.on('uncaughtExceptionMonitor', (err) => logger.fatal({ err }, 'the process ends by an unexpected error'));
 
 const { buildApp } = await import('./app.js');

@@ -71,6 +71,7 @@ describe('a connection lost', () => {
   });
 
   test('after the commit, before its answer: the outcome is said to be unknown, nothing is written twice', async () => {
+    assert.equal((await get(app, '/api/deals?q=unknown')).body.total, 0);
     once('COMMIT', (chunk, connection) => {
       connection.upstream.unpipe();
       connection.upstream.write(chunk);

@@ -50,9 +50,9 @@ describe('headers', () => {
     });
   }
 
-  test('a request id that nobody should log is replaced', async () => {
-    for (const bad of ['a b', 'x'.repeat(65), '"; drop', '']) {
-      const { headers } = await get(app, '/api/release', { 'x-request-id': bad });
+  test('a request id that is missing, or that nobody should log, is replaced', async () => {
+    for (const bad of [undefined, 'a b', 'x'.repeat(65), '"; drop', '']) {
+      const { headers } = await get(app, '/api/release', bad === undefined ? {} : { 'x-request-id': bad });
       assert.match(headers['x-request-id'], /^[0-9a-f-]{36}$/);
     }
   });

@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import pg from 'pg';
 import { connectionOptions } from '../src/db.js';
 import { createEnvironment, deal, eventually } from './support/env.js';
-import { startServer } from './support/server.js';
+import { run, startServer } from './support/server.js';
 
 const environment = await createEnvironment();
 await environment.migrate();
@@ -102,8 +102,9 @@ describe('SIGTERM', () => {
 
 test('a port that is taken is said in one line', async () => {
   const server = await startServer(environment.env());
-  await assert.rejects(startServer(environment.env({ PORT: String(server.port) })),
-    new RegExp(`cannot listen on 127\\.0\\.0\\.1:${server.port}`));
+  const { code, stdout } = await run('server.js', [], environment.env({ PORT: String(server.port) }));
+  assert.equal(code, 1);
+  assert.match(stdout, new RegExp(`cannot listen on 127\\.0\\.0\\.1:${server.port}`));
 });
 
 describe('the log', () => {
@@ -123,6 +124,17 @@ describe('the log', () => {
     assert.equal(lines().at(-1).msg, 'drained');
     assert.ok(lines().every(({ level, time, release }) => level && time && release === 'r-test'));
     assert.equal(server.stdout() + server.stderr(), '');
+  });
+
+  test('on a full disk costs lines, not service', async () => {
+    const { port, process: first, exited } = await startServer(environment.env());
+    first.kill('SIGTERM');
+    await exited;
+    const server = await startServer(environment.env({ LOG_FILE: '/dev/full', PORT: String(port) }));
+    for (let n = 0; n < 5; n += 1) assert.equal((await http(server, '/api/deals')).status, 200);
+    server.process.kill('SIGTERM');
+    assert.deepEqual(await server.exited, { code: 0, signal: null });
+    assert.match(server.stderr(), /^cannot write the log to \/dev\/full: ENOSPC/);
   });
 
   test('errors are on stderr too; no secret is anywhere', async () => {

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import yaml
 from ansible.utils.vars import merge_hash
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.budget import Host, Verdict, judge
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import parse_size
 

@@ -24,16 +24,23 @@ function start(script, env, flags, args = []) {
   return { process: child, stdout: () => stdout, stderr: () => stderr };
 }
 
-/** Starts the real server and waits until it listens, which its log says on stdout or in LOG_FILE. */
+/** Starts the real server and waits until it listens: at PORT, or where its log says when PORT is 0. */
 export async function startServer(env, flags = []) {
   const child = start('server.js', env, flags);
   const exited = once(child.process, 'exit').then(([code, signal]) => ({ code, signal }));
   let port;
-  await eventually(() => {
+  const listening = () => {
     const log = env.LOG_FILE && existsSync(env.LOG_FILE) ? readFileSync(env.LOG_FILE, 'utf8') : child.stdout();
     port = [...log.matchAll(/Server listening at http:\/\/127\.0\.0\.1:(\d+)/g)].at(-1)?.[1];
-    if (child.process.exitCode !== null) throw new Error(`the server ended: ${child.stdout()}${child.stderr()}`);
     return port !== undefined;
+  };
+  const answering = async () => {
+    port = env.PORT;
+    return fetch(`http://127.0.0.1:${port}/health/live`).then(({ ok }) => ok, () => false);
+  };
+  await eventually(() => {
+    if (child.process.exitCode !== null) throw new Error(`the server ended: ${child.stdout()}${child.stderr()}`);
+    return env.PORT === '0' ? listening() : answering();
   });
   return { ...child, exited, url: `http://127.0.0.1:${port}`, port: Number(port) };
 }

@@ -260,6 +260,7 @@ describe('moving a deal', () => {
     expect(api.deals[1]).toMatchObject({ stage: 'won', probability: 100 });
 
     await user.click(screen.getByRole('button', { name: 'Undo' }));
+    expect(stageOf('Beta').value).toBe('proposal');
     expect(await screen.findByText('Beta is back in Proposal.')).toBeInTheDocument();
     expect(await screen.findByText('1 won deal')).toBeInTheDocument();
     expect(stageOf('Beta').value).toBe('proposal');
@@ -290,6 +291,20 @@ describe('moving a deal', () => {
     await waitFor(() => {
       expect(stageOf('Beta').value).toBe('won');
     });
+  });
+
+  it('leaves the page where it is when the deal stays in the list', async () => {
+    const user = userEvent.setup();
+    render(<App />);
+    await expectDeals('Delta', 'Gamma', 'Beta', 'Alpha');
+    await user.selectOptions(stageOf('Beta'), 'Won');
+    // As on a phone, whose picker takes the focus away.
+    stageOf('Beta').blur();
+    expect(await screen.findByText('2 won deals')).toBeInTheDocument();
+    await waitFor(() => {
+      expect(panel('Deals').querySelector('table')).toHaveAttribute('aria-busy', 'false');
+    });
+    expect(document.body).toHaveFocus();
   });
 
   it('keeps the keyboard in the list when the deal leaves it', async () => {

@@ -22,13 +22,13 @@ interface DealFiltersProps {
 
 export function DealFilters({ query, onQuery, onClear }: DealFiltersProps) {
   return (
-    <search className={styles.filters}>
+    <div role="search" className={styles.filters}>
       <div className={styles.search}>
         <Icon name="search" className={styles.glass} />
         <input
           type="search"
           aria-label="Search deals"
-          placeholder="Search by deal, company or owner"
+          placeholder="Deal, company or owner"
           value={query.q}
           maxLength={MAX_SEARCH}
           onChange={(event) => {
@@ -75,6 +75,6 @@ export function DealFilters({ query, onQuery, onClear }: DealFiltersProps) {
           Clear
         </Button>
       )}
-    </search>
+    </div>
   );
 }

@@ -25,33 +25,37 @@ interface DealListProps {
   onChanged: () => void;
 }
 
-/** Stages chosen here that the list does not know yet; they end with the answer they were chosen on. */
-interface Moves {
-  on: Page<Deal> | undefined;
-  stages: ReadonlyMap<Deal['id'], Stage>;
-}
+const NO_MOVES: ReadonlyMap<Deal['id'], Stage> = new Map();
 
 export function DealList({ revision, query, onQuery, onChanged }: DealListProps) {
   const q = useDebounced(query.q, TYPING_MS);
   const { data, error, loading, retry } = useResource<Page<Deal>>(dealsPath({ ...query, q }), revision);
-  const [moves, setMoves] = useState<Moves>({ on: undefined, stages: new Map() });
+  // Stages chosen here that the list does not know yet; the next answer knows them.
+  const [moves, setMoves] = useState(NO_MOVES);
+  const [movesOf, setMovesOf] = useState(data);
+  if (movesOf !== data) {
+    setMovesOf(data);
+    setMoves(NO_MOVES);
+  }
   const notify = useNotify();
   const heading = useRef<HTMLHeadingElement>(null);
-  const moved = useRef(false);
+  const moved = useRef<Deal['id']>(undefined);
 
   // A moved deal may have left the filtered list, and its row takes the keyboard's place with it.
   useEffect(() => {
-    if (!moved.current || data === undefined) return;
-    moved.current = false;
-    if (document.activeElement === document.body) heading.current?.focus();
+    const id = moved.current;
+    if (id === undefined || data === undefined) return;
+    moved.current = undefined;
+    const gone = !data.items.some((deal) => deal.id === id);
+    if (gone && document.activeElement === document.body) heading.current?.focus({ preventScroll: true });
   }, [data]);
 
   const setMove = (id: Deal['id'], stage: Stage | undefined) => {
     setMoves((before) => {
-      const stages = new Map(before.on === data ? before.stages : []);
-      if (stage === undefined) stages.delete(id);
-      else stages.set(id, stage);
-      return { on: data, stages };
+      const after = new Map(before);
+      if (stage === undefined) after.delete(id);
+      else after.set(id, stage);
+      return after;
     });
   };
 
@@ -60,7 +64,7 @@ export function DealList({ revision, query, onQuery, onChanged }: DealListProps)
     setMove(deal.id, stage);
     try {
       await change();
-      moved.current = true;
+      moved.current = deal.id;
       onChanged();
     } catch (reason) {
       setMove(deal.id, undefined);
@@ -93,7 +97,7 @@ export function DealList({ revision, query, onQuery, onChanged }: DealListProps)
     });
 
   const deals = data?.items.map((deal) => {
-    const stage = moves.on === data ? moves.stages.get(deal.id) : undefined;
+    const stage = moves.get(deal.id);
     return stage === undefined ? deal : { ...deal, stage };
   });
   const clear = () => {

@@ -69,27 +69,30 @@ export function Revenue({ revision }: { revision: number }) {
         )}
       </div>
       {data !== undefined && !empty && (
-        <table className="visually-hidden">
-          <caption>Revenue won, by month</caption>
-          <thead>
-            <tr>
-              <th scope="col">Month</th>
-              <th scope="col">Won</th>
-              <th scope="col">Deals won</th>
-              <th scope="col">Deals lost</th>
-            </tr>
-          </thead>
-          <tbody>
-            {months.map((month) => (
-              <tr key={month.month}>
-                <th scope="row">{formatMonthLong(month.month)}</th>
-                <td>{formatCents(month.won_cents)}</td>
-                <td>{formatCount(month.won_count)}</td>
-                <td>{formatCount(month.lost_count)}</td>
+        // A table takes the width that it needs: only a box around it can be small.
+        <div className="visually-hidden">
+          <table>
+            <caption>Revenue won, by month</caption>
+            <thead>
+              <tr>
+                <th scope="col">Month</th>
+                <th scope="col">Won</th>
+                <th scope="col">Deals won</th>
+                <th scope="col">Deals lost</th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {months.map((month) => (
+                <tr key={month.month}>
+                  <th scope="row">{formatMonthLong(month.month)}</th>
+                  <td>{formatCents(month.won_cents)}</td>
+                  <td>{formatCount(month.won_count)}</td>
+                  <td>{formatCount(month.lost_count)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
     </Panel>
   );

@@ -54,7 +54,7 @@ export default function RevenueChart({ months }: { months: RevenueMonth[] }) {
             tickCount={5}
             width={60}
           />
-          <Tooltip content={TooltipBox} cursor={{ fill: 'var(--sunken)' }} isAnimationActive={false} />
+          <Tooltip content={TooltipBox} cursor={{ fill: 'var(--sunken)', stroke: 'none' }} isAnimationActive={false} />
           <Bar
             dataKey="won_cents"
             fill="var(--stage-won)"

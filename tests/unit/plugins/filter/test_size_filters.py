@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.filter import container_resources, to_bytes, to_unit
 
 FILTERS = {

@@ -7,9 +7,6 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.budget import (
     Host,
     as_result,
@@ -27,6 +24,8 @@ from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_
     rules,
     service,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def only(verdict, rule):
@@ -96,6 +95,7 @@ REFUSED = [
     ({"budget": {"total": None}}, "budget/total", "is missing", "", "2048M"),
     ({"budget": []}, "value/type", "mapping", "", "mapping"),
     ({"documented_totals": {"services": "redis"}}, "value/type", "no list of service names", "", "kind"),
+    ({"documented_totals": {"services": ["rediss"]}}, "override/unknown-service", "names rediss", "", "nginx"),
     ({"services": {"redis": "64M"}}, "value/type", "services.redis is '64M'", "", "mapping"),
     ({"services": {"redis": None}}, "value/type", "services.redis is None", "", "mapping"),
     ({"services": []}, "value/type", "services is []", "", "mapping"),

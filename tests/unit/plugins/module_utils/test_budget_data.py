@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.engine_rules import RULES
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import MIB, parse_size, to_unit
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_profiles import (

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.budget import Host, judge
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.budget_report import failure, report, table
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_profiles import (
@@ -81,7 +80,7 @@ def test_the_failure_has_every_error_and_says_what_was_left_alone():
     assert f"{len(verdict.of('error'))} errors.\nNothing was changed; what ran before still runs." in text
     assert all(finding.rule in text for finding in verdict.of("error"))
     assert "WARNING" not in text
-    assert "memory_budget_strict: warnings are errors" in failure(check(strict=True), "documented", True)
+    assert "6 errors. memory_budget_strict makes warnings errors." in failure(check(strict=True), "documented", True)
 
 
 def test_an_empty_budget_has_a_table_too():

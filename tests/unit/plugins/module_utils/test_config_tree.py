@@ -9,15 +9,16 @@ import signal
 import string
 
 import pytest
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import config_tree as core
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.config_tree import ConfigTreeError, Entry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import config_tree as core
-from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.config_tree import ConfigTreeError, Entry
-
 
 def build(files, rules=(), **more):
-    return core.build_manifest({name: text.encode() for name, text in files.items()}, core.parse_rules(list(rules)), **more)
+    return core.build_manifest(
+        {name: text.encode() for name, text in files.items()}, core.parse_rules(list(rules)), **more
+    )
 
 
 # --- names, modes, owners ---
@@ -28,7 +29,9 @@ def test_a_name_that_stays_in_the_tree_is_taken(name):
     assert core.check_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "/etc/passwd", "..", "../x", "a/../x", "a//b", "./a", "a/", "a\nb", "a\0b", "x" * 256])
+@pytest.mark.parametrize(
+    "name", ["", "/etc/passwd", "..", "../x", "a/../x", "a//b", "./a", "a/", "a\nb", "a\0b", "x" * 256]
+)
 def test_a_name_that_could_leave_the_tree_is_refused(name):
     with pytest.raises(ConfigTreeError):
         core.check_name(name)
@@ -41,7 +44,15 @@ def test_modes(value, mode):
 
 @pytest.mark.parametrize(
     ("value", "says"),
-    [(416, "quote it"), (640, "quote it"), ("0888", "octal"), ("4755", "octal"), ("u=rw", "octal"), (True, "octal"), (None, "octal")],
+    [
+        (416, "quote it"),
+        (640, "quote it"),
+        ("0888", "octal"),
+        ("4755", "octal"),
+        ("u=rw", "octal"),
+        (True, "octal"),
+        (None, "octal"),
+    ],
 )
 def test_bad_modes_are_refused_with_the_mend(value, says):
     with pytest.raises(ConfigTreeError, match=says):
@@ -124,7 +135,11 @@ def test_a_directory_of_secrets_is_closed():
     assert manifest["secrets"].access == manifest["secrets/deep"].access == ("0750", 0, 999)
     assert manifest["."].access == ("0755", 0, 0)
 
-    mixed = build({"secrets/a": "", "secrets/b": "", "x": ""}, [{"pattern": "secrets/a", "group": 1, "secret": True}], secret=["secrets/b"])
+    mixed = build(
+        {"secrets/a": "", "secrets/b": "", "x": ""},
+        [{"pattern": "secrets/a", "group": 1, "secret": True}],
+        secret=["secrets/b"],
+    )
     assert mixed["secrets"].access == ("0711", 0, 0)
     assert mixed["secrets/b"].access == ("0440", 0, 0)
 
@@ -133,7 +148,8 @@ def test_a_directory_of_secrets_is_closed():
 
 
 @pytest.mark.parametrize(
-    ("files", "says"), [({}, "no files"), ({"a": "", "a/b": ""}, "a file and a directory"), ({"../a": ""}, "is no name")]
+    ("files", "says"),
+    [({}, "no files"), ({"a": "", "a/b": ""}, "a file and a directory"), ({"../a": ""}, "is no name")],
 )
 def test_a_tree_that_cannot_be_is_refused(files, says):
     with pytest.raises(ConfigTreeError, match=says):
@@ -262,7 +278,9 @@ def test_a_record_ends_the_question_only_for_its_tree_and_container():
     assert not core.is_loaded({}, DIGEST, "sixty-nginx")
 
 
-@given(st.dictionaries(st.text("abc", min_size=1, max_size=4), st.floats(0, 1e9), min_size=1), st.integers(1, 5), st.data())
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=4), st.floats(0, 1e9), min_size=1), st.integers(1, 5), st.data()
+)
 def test_pruning_keeps_the_current_tree_and_the_last_ones(trees, keep, data):
     current = data.draw(st.sampled_from(sorted(trees)))
     gone = core.prunable(trees, current, keep)
@@ -325,7 +343,13 @@ def test_the_lines_that_an_output_points_at():
 
 @pytest.mark.parametrize(
     ("content", "shown"),
-    [(b"x\n", "x\n"), (b"", ""), (b"\xff\xfe", "(binary, 2 bytes"), (b"a\0b", "(binary, 3 bytes"), (b"x" * 200000, "(too long")],
+    [
+        (b"x\n", "x\n"),
+        (b"", ""),
+        (b"\xff\xfe", "(binary, 2 bytes"),
+        (b"a\0b", "(binary, 3 bytes"),
+        (b"x" * 200000, "(too long"),
+    ],
 )
 def test_what_a_diff_shows_of_a_content(content, shown):
     assert core.text_or_note(content).startswith(shown)
@@ -337,7 +361,10 @@ def test_the_diff_hides_secrets_alone():
     new = build({"a": "new\n", "s/x": "new password", "b/c": "added\n"}, [*rule, {"pattern": "s/", "mode": "0700"}])
     hidden = core.hidden_names(old, old, new)
     after = {"a": b"new\n", "s/x": b"new password", "b/c": b"added\n"}
-    diff = {(entry["after_header"], entry["before_header"]): entry for entry in core.diff_entries("/c", old, new, {"a": "old\n"}, after, hidden)}
+    diff = {
+        (entry["after_header"], entry["before_header"]): entry
+        for entry in core.diff_entries("/c", old, new, {"a": "old\n"}, after, hidden)
+    }
     assert "password" not in str(diff)
     assert diff["/c/a", "/c/a"]["before"] == "old\n" and diff["/c/a", "/c/a"]["after"] == "new\n"
     assert diff["/c/s/x", "/c/s/x"]["before"] == core.HIDDEN and diff["/c/s/x", "/c/s/x"]["after"] == core.HIDDEN_NEW

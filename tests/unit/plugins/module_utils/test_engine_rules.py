@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.budget_schema import Service
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.engine_rules import RULES, check_engine
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_profiles import check, service
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def found(name, limit=None, profile="hardened", **values):

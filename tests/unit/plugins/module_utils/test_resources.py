@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.budget_schema import read_service
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.resources import container_resources
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_profiles import merged

@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import (
     SizeError,
     exact,
@@ -16,6 +13,8 @@ from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes
     positive_size,
     to_unit,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 MB = 1024**2
 

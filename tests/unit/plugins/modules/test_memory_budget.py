@@ -8,7 +8,6 @@ import pytest
 import yaml
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.modules import memory_budget
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_profiles import (
     DOCUMENTED,

@@ -14,7 +14,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import VaultLib, VaultSecret
 from ansible.template import Templar
-
 from ansible_collections.sixty_sales.memory_optimized.plugins.action import config_tree
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import config_tree as core
 
@@ -95,7 +94,10 @@ def action(templates, answers=(), variables=None, **args):
 
 def test_the_role_s_templates_are_the_default(templates):
     tree = action(templates).tree()
-    assert tree.files == {"web.conf": b"# Ansible managed\nport 80\nend\n", "conf.d/plain.conf": b"{{ not rendered }}\n"}
+    assert tree.files == {
+        "web.conf": b"# Ansible managed\nport 80\nend\n",
+        "conf.d/plain.conf": b"{{ not rendered }}\n",
+    }
     assert tree.origins["web.conf"] == str(templates / "web.conf.j2") and not tree.secret
 
 
@@ -120,7 +122,9 @@ def test_includes_are_found_beside_the_template(templates):
 
 
 def test_a_user_s_ansible_managed_wins_and_the_target_is_known(templates):
-    (templates / "web.conf.j2").write_text("{{ ansible_managed }} {{ template_destpath }} {{ template_path | basename }}")
+    (templates / "web.conf.j2").write_text(
+        "{{ ansible_managed }} {{ template_destpath }} {{ template_path | basename }}"
+    )
     files = action(templates, variables={"ansible_managed": "ours"}).tree().files
     assert files["web.conf"] == b"ours /srv/web/current/web.conf web.conf.j2"
 
@@ -136,7 +140,9 @@ def test_a_user_s_ansible_managed_wins_and_the_target_is_known(templates):
 )
 def test_a_template_that_fails_is_named_with_its_line(templates, text, says, cause):
     (templates / "web.conf.j2").write_text(text)
-    with pytest.raises(AnsibleActionFail, match=rf"web.conf.j2 could not be rendered{says}; nothing was changed") as failed:
+    with pytest.raises(
+        AnsibleActionFail, match=rf"web.conf.j2 could not be rendered{says}; nothing was changed"
+    ) as failed:
         action(templates, variables={"about": {}}).tree()
     assert cause in str(failed.value)
 
@@ -170,7 +176,9 @@ def test_extra_files_are_secret_unless_they_say_otherwise(templates):
 
 
 def test_without_a_templates_directory_extra_files_are_the_tree(tmp_path):
-    made = Action({"name": "web", "path": "/srv/web", "extra_files": {"a": {"content": "x"}}}, {"role_path": str(tmp_path)})
+    made = Action(
+        {"name": "web", "path": "/srv/web", "extra_files": {"a": {"content": "x"}}}, {"role_path": str(tmp_path)}
+    )
     assert made.tree().files == {"a": b"x"}
 
 
@@ -233,7 +241,11 @@ def test_no_change_is_one_call_that_sends_nothing(templates):
 
 
 def test_a_change_sends_the_files_once_and_removes_them(templates):
-    made = action(templates, [{"_archive_needed": True, "changed": True}, {"changed": True}], extra_files={"p": {"content": "hunter2"}})
+    made = action(
+        templates,
+        [{"_archive_needed": True, "changed": True}, {"changed": True}],
+        extra_files={"p": {"content": "hunter2"}},
+    )
     assert made.land() == {"changed": True}
     assert made.calls[1] == {**made.calls[0], "_archive": "/remote/tmp/tree.tar"}
     assert made.sent["/remote/tmp/tree.tar"]["p"] == b"hunter2" and set(made.sent) == {"/remote/tmp/tree.tar"}
@@ -254,13 +266,15 @@ def test_equal_trees_are_equal_archives(tmp_path):
 
 def test_the_diff_is_made_from_what_the_host_had(templates):
     old = core.build_manifest({"web.conf": b"old", "secrets/p": b"before"}, [], secret=["secrets/p"])
-    new = core.build_manifest({"web.conf": b"# Ansible managed\nport 80\nend\n", "secrets/p": b"hunter2"}, [], secret=["secrets/p"])
+    new = core.build_manifest(
+        {"web.conf": b"# Ansible managed\nport 80\nend\n", "secrets/p": b"hunter2"}, [], secret=["secrets/p"]
+    )
     answer = {
         "changed": True,
         "current": "/srv/web/current",
         "_old": {
-            "before": core.dump_manifest(old),
-            "after": core.dump_manifest(new),
+            "before": core.to_data(old),
+            "after": core.to_data(new),
             "contents": {"web.conf": "old"},
             "hidden": ["secrets/p"],
         },

@@ -1,0 +1,187 @@
+# Copyright (c) 2026, Sixty Sales DevOps Team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One way to run a container: what a service's definition becomes, for the engine and for Compose.
+
+A definition says what makes a service different: image, user, command, environment, networks, volumes,
+ports, health check, stop signal. The budget says what it may use. Hardening is the same for all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import typing as t
+
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.limits import ENGINE_FIELDS
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.stack_host import cgroup_parent
+
+REQUIRED = {"image", "user", "networks", "healthcheck"}
+OPTIONAL = {
+    "command",
+    "environment",
+    "aliases",
+    "volumes",
+    "ports",
+    "stop_signal",
+    "stop_timeout",
+    "config_digest",
+    "labels",
+}
+STATES = ("started", "present", "once")
+LOG_OPTIONS = {"max-size": "5m", "max-file": "3"}
+Arguments = t.Dict[str, t.Any]
+
+
+def check(service: str, definition: t.Mapping[str, t.Any]) -> None:
+    """Raises ValueError for a definition with a missing or an unknown key; limits belong into the budget."""
+    missing, unknown = sorted(REQUIRED - set(definition)), sorted(set(definition) - REQUIRED - OPTIONAL)
+    if missing:
+        raise ValueError(f"the definition of {service} misses {', '.join(missing)}")
+    if unknown:
+        raise ValueError(f"the definition of {service} has unknown keys: {', '.join(unknown)}")
+
+
+def hardening(user: t.Mapping[str, int]) -> Arguments:
+    """What every container gets: an unprivileged user, a read-only root, no capabilities, an init that reaps."""
+    return {
+        "user": f"{user['uid']}:{user['gid']}",
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opts": ["no-new-privileges"],
+        "init": True,
+        "log_driver": "json-file",
+        "log_options": LOG_OPTIONS,
+    }
+
+
+def digest(arguments: Arguments) -> str:
+    """16 hexadecimal digits over all that the engine cannot change in a container once it is made."""
+    fixed = {name: value for name, value in arguments.items() if name not in ENGINE_FIELDS}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def container_arguments(
+    definition: t.Mapping[str, t.Any],
+    service: str,
+    name: str,
+    resources: Arguments,
+    user: t.Mapping[str, int],
+    stack: str,
+    driver: str,
+    state: str = "started",
+) -> Arguments:
+    """Arguments of community.docker.docker_container.
+
+    C(state): C(started); C(present) makes a release's container that the switch starts; C(once) runs a
+    one-off to its end and removes it. Raises ValueError for a definition that is not one.
+    """
+    check(service, definition)
+    if state not in STATES:
+        raise ValueError(f"{state!r} is no state of a container; use {', '.join(STATES)}")
+    once = state == "once"
+    arguments: Arguments = {
+        "name": name,
+        "image": definition["image"],
+        "state": "present" if state == "present" else "started",
+        # A one-off is waited for, speaks through its output, and leaves nothing behind.
+        "detach": not once,
+        "cleanup": once,
+        # Images come from roles/image and from nowhere else.
+        "pull": "never",
+        "env": dict(definition.get("environment", {})),
+        "volumes": list(definition.get("volumes", [])),
+        "published_ports": list(definition.get("ports", [])),
+        "networks": [
+            {"name": f"{stack}-{network}", "aliases": [service, *definition.get("aliases", [])]}
+            for network in definition["networks"]
+        ],
+        "healthcheck": dict(definition["healthcheck"]),
+        "stop_signal": definition.get("stop_signal", "SIGTERM"),
+        "stop_timeout": definition.get("stop_timeout", 10),
+        "restart_policy": "no" if once else "unless-stopped",
+        "cgroup_parent": cgroup_parent(stack, service, driver),
+        # What an image brings along (environment, labels, volumes) is not part of the definition, and a
+        # release that is only created gets its slot's address from the switch.
+        "comparisons": {
+            "env": "allow_more_present",
+            "labels": "allow_more_present",
+            "volumes": "allow_more_present",
+            "networks": "strict" if state == "started" else "allow_more_present",
+        },
+        **hardening(user),
+        **resources,
+    }
+    if "command" in definition:
+        arguments["command"] = list(definition["command"])
+    labels = {
+        "sixty.stack": stack,
+        "sixty.service": "once" if once else service,
+        "sixty.config": definition.get("config_digest", ""),
+        **definition.get("labels", {}),
+    }
+    arguments["labels"] = labels
+    arguments["labels"] = {**labels, "sixty.definition": digest(arguments)}
+    return arguments
+
+
+def container_settled(arguments: Arguments, observed: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
+    """Whether a started container is as wanted, from one entry of container_memory_info.
+
+    The engine lets nobody change a container but for its limits, restart policy and networks. So one that
+    carries the digest of all the rest, and whose changeable settings were read back as wanted, is as wanted.
+    """
+    return any(
+        entry["name"] == arguments["name"]
+        and entry["running"]
+        and entry["image_current"]
+        and entry["definition"] == arguments["labels"]["sixty.definition"]
+        and entry["networks"] == sorted(network["name"] for network in arguments["networks"])
+        and entry["restart_policy"] == arguments["restart_policy"]
+        and not entry["differences"]
+        for entry in observed
+    )
+
+
+def compose_service(arguments: Arguments, service: str, stack: str) -> Arguments:
+    """The same container as a service of a Compose file (compose-spec, deploy.md and spec.md)."""
+    cpus = arguments["cpu_quota"] / arguments["cpu_period"]
+    health = arguments["healthcheck"]
+    limits: Arguments = {"cpus": f"{cpus:g}", "memory": arguments["memory"], "pids": arguments["pids_limit"]}
+    reservations: Arguments = {
+        "cpus": f"{arguments['cpu_shares'] / 1024:g}",
+        "memory": arguments["memory_reservation"],
+    }
+    entry: Arguments = {
+        "image": arguments["image"],
+        "container_name": arguments["name"],
+        "user": arguments["user"],
+        "environment": arguments["env"],
+        "networks": {
+            network["name"][len(stack) + 1 :]: {"aliases": network["aliases"]} for network in arguments["networks"]
+        },
+        "volumes": arguments["volumes"],
+        "ports": arguments["published_ports"],
+        "healthcheck": health,
+        "stop_signal": arguments["stop_signal"],
+        "stop_grace_period": f"{arguments['stop_timeout']}s",
+        "restart": arguments["restart_policy"],
+        "init": True,
+        "read_only": True,
+        "cap_drop": arguments["cap_drop"],
+        "security_opt": arguments["security_opts"],
+        "tmpfs": arguments.get("tmpfs", []),
+        "logging": {"driver": arguments["log_driver"], "options": arguments["log_options"]},
+        "memswap_limit": arguments["memory_swap"],
+        "cpu_shares": arguments["cpu_shares"],
+        "oom_score_adj": arguments["oom_score_adj"],
+        "labels": {"sixty.stack": stack, "sixty.service": service},
+        "deploy": {"resources": {"limits": limits, "reservations": reservations}},
+    }
+    if "command" in arguments:
+        # Compose substitutes variables in a command; a dollar that is meant is written twice.
+        entry["command"] = [word.replace("$", "$$") for word in arguments["command"]]
+    entry["healthcheck"] = {**health, "test": [word.replace("$", "$$") for word in health["test"]]}
+    if "shm_size" in arguments:
+        entry["shm_size"] = arguments["shm_size"]
+    return {name: value for name, value in entry.items() if value not in ([], {})}

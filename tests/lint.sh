@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# All linters, each to its end, so that one run shows everything.
+set -u
+failed=()
+step() { # step NAME COMMAND...
+  local name=$1
+  shift
+  printf -- '--> %s\n' "$name"
+  "$@" || failed+=("$name")
+}
+mapfile -t dockerfiles < <(git ls-files --cached --others --exclude-standard '*Dockerfile')
+mapfile -t scripts < <(git ls-files --cached --others --exclude-standard '*.sh')
+
+step yamllint yamllint --strict .
+step ansible-lint ansible-lint --strict -q
+step ruff ruff check .
+step "ruff format" ruff format --check .
+step mypy mypy plugins
+step hadolint hadolint "${dockerfiles[@]}"
+step "sh syntax" bash -n "${scripts[@]}"
+for app in api frontend; do
+  step "eslint app/$app" npm --prefix "app/$app" run --silent lint
+done
+step "tsc app/frontend" npm --prefix app/frontend run --silent typecheck
+
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'Linters that found something: %s\n' "${failed[*]}"
+  exit 1
+fi
+echo "All linters are content."
