@@ -36,14 +36,18 @@ $(COLLECTION):
 	mkdir -p $(dir $@)
 	ln -sfn ../../../.. $@
 
-.PHONY: setup setup-test setup-app engine
-setup: $(VENV)/deploy.stamp | $(COLLECTION) ## Install what a deploy needs on this machine
+.PHONY: setup setup-python setup-test setup-app setup-engine
+setup: setup-python setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
 	@echo "==> Set up: $$($(BIN)/ansible --version | head -1), node $$($(BIN)/node --version)"
 
-setup-test: $(VENV)/test.stamp setup
+# All that a deploy needs on the controller. It makes sure of the engine itself, where the stack
+# runs, so that --check can tell the truth about a host that has none.
+setup-python: $(VENV)/deploy.stamp | $(COLLECTION)
 
-engine: setup ## Make sure that a container engine answers on this machine
-	$(PLAYBOOK) $(LOCAL) playbooks/setup.yml $(ARGS)
+setup-test: $(VENV)/test.stamp setup-python
+
+setup-engine: setup-python
+	docker image inspect "$$(cat .dev/base-image 2>/dev/null)" >/dev/null 2>&1 || $(PLAYBOOK) $(LOCAL) playbooks/setup.yml
 
 # npm leaves this file behind when an installation is whole.
 app/%/node_modules/.package-lock.json: app/%/package-lock.json $(VENV)/deploy.stamp
@@ -56,38 +60,38 @@ setup-app: app/api/node_modules/.package-lock.json app/frontend/node_modules/.pa
 # -- the stack
 
 .PHONY: deploy-local deploy-production check-health check-resources restart-services destroy-local compose
-deploy-local: setup ## Deploy the stack on this machine: http://localhost
+deploy-local: setup-python ## Deploy the stack on this machine: http://localhost
 	$(PLAYBOOK) $(LOCAL) deploy.yml $(ARGS)
 
-deploy-production: setup ## Deploy the stack on the production hosts
+deploy-production: setup-python ## Deploy the stack on the production hosts
 	$(PLAYBOOK) -i inventories/production deploy.yml $(ARGS)
 
 INVENTORY ?= inventories/local
-check-health: setup ## Is everything healthy and served? Non-zero when it is not
+check-health: setup-python ## Is everything healthy and served? Non-zero when it is not
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/check_health.yml $(ARGS)
 
-check-resources: setup ## Memory of each container against its budget; non-zero over a threshold
+check-resources: setup-python ## Memory of each container against its budget; non-zero over a threshold
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/check_resources.yml $(ARGS)
 
-restart-services: setup ## Restart services one at a time: make restart-services SERVICES=redis,nginx
+restart-services: setup-python ## Restart services one at a time: make restart-services SERVICES=redis,nginx
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/restart_services.yml $(if $(SERVICES),-e restart_services=$(SERVICES)) $(ARGS)
 
-destroy-local: setup ## Remove the local stack; the database only with PURGE=1
+destroy-local: setup-python ## Remove the local stack; the database only with PURGE=1
 	$(PLAYBOOK) $(LOCAL) playbooks/destroy.yml -e docker_host_purge=$(if $(filter 1,$(PURGE)),true,false) $(ARGS)
 
-compose: setup ## Render docker-compose.memory-optimized.yml from the same data
+compose: setup-python ## Render docker-compose.memory-optimized.yml from the same data
 	$(PLAYBOOK) $(LOCAL) playbooks/compose.yml $(ARGS)
 
 # -- quality
 
-.PHONY: images lint test test-unit test-api test-frontend test-integration test-molecule docs
+.PHONY: images lint test test-unit test-api test-frontend test-integration test-molecule test-archive test-fresh test-fresh-sudo docs
 lint: setup-test setup-app ## All linters
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q $(ARGS)
 
-images: setup
+images: setup-python
 	$(PLAYBOOK) $(LOCAL) tests/images.yml $(ARGS)
 
 test-api: setup-app images ## The API against real PostgreSQL and Redis
@@ -100,8 +104,20 @@ test-integration: deploy-local images setup-test ## The running stack, and every
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q $(ARGS)
 
-test-molecule: setup-test engine ## Each role on a host of its own
+test-molecule: setup-test images ## Each role on a host of its own
 	bash tests/molecule.sh
 
-test: lint test-unit test-frontend test-api test-integration test-molecule ## Everything that CI runs
+docs: setup ## Write the role READMEs and the README's budget table
+	$(BIN)/python scripts/docs.py
+
+test-archive: setup-test ## The Galaxy archive, built, installed and deployed from
+	bash tests/archive.sh
+
+test-fresh: setup-test images ## The README's first command on a bare Debian 12 machine
+	bash tests/fresh_machine.sh bookworm root
+
+test-fresh-sudo: setup-test images ## The same on Debian 13, by a user with sudo
+	bash tests/fresh_machine.sh trixie operator
+
+test: lint test-unit test-frontend test-api test-integration test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

@@ -87,6 +87,10 @@ class Container:
     def inspect(self) -> dict[str, Any]:
         return self.host.docker(self.name).inspect()
 
+    def now(self, template: str) -> str:
+        """What the engine says at this moment, as a Go template."""
+        return self.host.check_output("docker inspect --format %s %s", template, self.name)
+
     @property
     def host_config(self) -> dict[str, Any]:
         return self.inspect["HostConfig"]
@@ -105,7 +109,7 @@ class Container:
     def status(self) -> dict[str, str]:
         """/proc/<pid>/status of its service, the child of the init process."""
         init = self.inspect["State"]["Pid"]
-        child = self.host.check_output("pgrep --parent %s", init).split()[0]
+        child = self.host.check_output("pgrep --parent %s", str(init)).split()[0]
         lines = self.host.file(f"/proc/{child}/status").content_string.splitlines()
         return {key: value.strip() for key, value in (line.split(":", 1) for line in lines)}
 
@@ -190,7 +194,7 @@ def play(host: Any) -> Callable[..., Recap]:
     """
 
     def run(*arguments: str, fails: bool = False, **variables: Any) -> Recap:
-        command = ["ansible-playbook", f"--inventory={INVENTORY}", f"--limit={host.backend.name}", *arguments]
+        command = ["ansible-playbook", f"--inventory={INVENTORY}", f"--limit={host.backend.host}", *arguments]
         command += ["--extra-vars", json.dumps(variables), "converge.yml"]
         environment = os.environ | {"ANSIBLE_NOCOLOR": "1"}
         done = subprocess.run(command, cwd=SCENARIO, env=environment, capture_output=True, text=True, timeout=300)

@@ -11,6 +11,7 @@ nginx follows that link for every request, so one rename moves frontend and API 
 from __future__ import annotations
 
 import re
+import urllib.parse
 
 SLOTS = ("blue", "green")
 RELEASE_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")
@@ -22,12 +23,32 @@ HASHED = re.compile(r"[-.][A-Za-z0-9_-]{8,}\.[A-Za-z0-9]+(\.(br|gz|map))?$")
 
 def check_release_id(release):
     """An error message for an id that cannot name a container and a directory, or None."""
-    if RELEASE_ID.match(release):
+    if RELEASE_ID.fullmatch(release):
         return None
     return (
         f"{release!r} cannot be a release id. Nothing was changed. Use 1 to 48 letters, digits, dots, underscores "
         "or dashes, beginning with a letter or a digit."
     )
+
+
+def check_arguments(params):
+    """An error message for arguments of blue_green that cannot be used, or None."""
+    slots, problems = params["slots"], []
+    if sorted(slots) != sorted(SLOTS) or len(set(slots.values())) != len(SLOTS):
+        problems.append(f"slots has to give blue and green an address each, not {slots}")
+    try:
+        parts = urllib.parse.urlsplit(params["url"])
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or params["url"].endswith("/"):
+        problems.append(f"url has to be like http://127.0.0.1:8080, without a slash at its end, not {params['url']}")
+    paths = [*params["paths"], params["health_path"]]
+    if not params["paths"] or not all(path.startswith("/") for path in paths):
+        problems.append(f"paths needs one path at least, and every path begins with a slash: {paths}")
+    least = {"successes": 1, "ready_timeout": 1, "read_back_timeout": 1, "drain_timeout": 0, "keep": 0}
+    problems += [f"{name} is {params[name]}, at least {low}" for name, low in least.items() if params[name] < low]
+    return f"{'; '.join(problems)}. Nothing was changed." if problems else None
 
 
 def other_slot(slot):
@@ -37,7 +58,7 @@ def other_slot(slot):
 
 def parse_route(link):
     """(slot, release id) of the route link's text; (None, None) where nothing is routed."""
-    match = ROUTE.match(link or "")
+    match = ROUTE.fullmatch(link or "")
     return (match["slot"], match["release"]) if match else (None, None)
 
 
@@ -74,9 +95,10 @@ def plan(wanted, manifest, observed):
         steps = []
         if not observed["staged"]:
             steps.append("stage")
-        if wanted not in observed["running"]:
+        if wanted not in observed["running"] or observed["serving"] != wanted:
             steps += ["start", "verify"]
-        if steps or observed["serving"] != wanted:
+        # One that is not on record was routed by a run that did not come to its end.
+        if steps or known is None:
             steps.append("read_back")
     else:
         steps = ["stage", "start", "verify", "route", "read_back"]
@@ -91,7 +113,7 @@ def outdated(releases, served, keep):
 
     The served release is never among them.
     """
-    others = sorted((name for name in releases if name != served), key=lambda name: releases[name].get("served", ""))
+    others = sorted(set(releases) - {served}, key=lambda name: (releases[name].get("served", ""), name))
     return others[: max(0, len(others) - keep)]
 
 
@@ -104,10 +126,13 @@ def failure_reason(name, state, limit, logs):
     """
     tail = "\n".join(f"    {line}" for line in logs.strip().splitlines()[-8:])
     said = f" Its last words:\n{tail}" if tail else " It wrote nothing."
-    if state.get("OOMKilled") or (state.get("ExitCode") == 137 and not state.get("Running")):
+    # The engine calls a container that waits for its restart both running and restarting.
+    runs = state.get("Running") and not state.get("Restarting")
+    if state.get("OOMKilled") or (state.get("ExitCode") == 137 and not runs):
         return f"{name} was killed with SIGKILL, most likely for memory: its limit is {limit >> 20} MB.{said}"
     if state.get("Restarting") or state.get("Restarts"):
-        return f"{name} ended with exit code {state.get('ExitCode')} and was restarted {state['Restarts']} times.{said}"
-    if not state.get("Running"):
+        code = "" if runs else f" with exit code {state.get('ExitCode')}"
+        return f"{name} ended{code} and was restarted {state.get('Restarts', 0)} times.{said}"
+    if not runs:
         return f"{name} ended with exit code {state.get('ExitCode')}.{said}"
     return f"{name} runs, but did not become ready.{said}"

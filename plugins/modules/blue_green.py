@@ -14,7 +14,7 @@ description:
     the one that served before.
   - It starts, routes and stops containers and never creates one; the container C(<stack>-api-<release id>)
     has to exist.
-  - The routed slot is never stopped. Whatever fails before the read-back leaves the old release serving.
+  - The routed slot is never stopped. Whatever fails up to the read-back leaves the old release serving.
 options:
   action:
     description:
@@ -60,7 +60,9 @@ options:
     type: str
     default: http://127.0.0.1
   paths:
-    description: Paths that are read back through nginx; each has to answer with the wanted X-Release.
+    description:
+      - Paths that are read back through nginx; each has to answer with status 2xx and the wanted X-Release. The last
+        one tells which release is served, so it has to be one that the application itself answers.
     type: list
     elements: str
     default: [/, /api/release]
@@ -82,7 +84,8 @@ options:
     default: 30
   keep:
     description:
-      - Releases that are kept beside the served one, the newest first. Containers and files of older ones are removed.
+      - Releases that are kept beside the served one, those served last first. Containers and files of others are
+        removed after a switch; a release that was prepared and never served counts as the oldest.
     type: int
     default: 3
 attributes:
@@ -153,8 +156,12 @@ class Failed(Exception):
     """A step failed; the message is for the person who reads it at night."""
 
 
-def get(url, timeout=2.0):
-    """(status, X-Release) of one request on a new connection; (None, reason) when there was no answer."""
+def get(url, timeout=2.0, redirects=1):
+    """(status, X-Release) of one request on a new connection; (None, reason) when there was no answer.
+
+    nginx itself answers a redirect to HTTPS, and a redirect is no word of the application, so one to the same host is
+    followed.
+    """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https":
         # The certificate is for the public name, and this is the loopback address.
@@ -164,11 +171,16 @@ def get(url, timeout=2.0):
     else:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
     try:
-        connection.request("GET", parts.path or "/", headers={"Connection": "close"})
+        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        connection.request("GET", target, headers={"Connection": "close"})
         answer = connection.getresponse()
         answer.read()
+        if redirects and answer.status in (301, 302, 307, 308):
+            further = urllib.parse.urljoin(url, answer.getheader("Location") or "")
+            if urllib.parse.urlsplit(further).hostname == parts.hostname:
+                return get(further, timeout, redirects - 1)
         return answer.status, answer.getheader("X-Release")
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return None, str(error) or type(error).__name__
     finally:
         connection.close()
@@ -192,37 +204,49 @@ class Switch:
     def read_state(self):
         try:
             with open(os.path.join(self.root, "state.json"), encoding="utf-8") as handle:
-                return json.load(handle)
+                state = json.load(handle)
+            if not all(isinstance(entry["manifest"], str) for entry in state["releases"].values()):
+                raise ValueError("a manifest is no text")
+            return state
         except FileNotFoundError:
             return {"releases": {}}
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Failed(
-                f"{self.root}/state.json is not readable ({error}). Nothing was changed. Move it away: the next run "
-                "takes the served release from the route link."
+                f"{self.root}/state.json is not what this module wrote ({type(error).__name__}: {error}). Nothing was "
+                "changed. Move it away: the next run takes the served release from the route link and writes it anew."
             ) from error
 
     def observe(self):
-        link = None
-        with contextlib.suppress(FileNotFoundError):
-            link = os.readlink(os.path.join(self.route, "active"))
+        active = os.path.join(self.route, "active")
+        link = os.readlink(active) if os.path.islink(active) else None
         slot, release = core.parse_route(link)
+        if os.path.lexists(active) and not slot:
+            # It may be followed by nginx all the same, so nothing may be stopped.
+            raise Failed(
+                f"{active} {f'names {link}' if link else 'is no link'}, which is not slots/<slot>/<release id>. Nothing "
+                f"was changed. Find out what is served, and name it: ln -sfn slots/<slot>/<release id> {active}"
+            )
         prefix = self.container_name("")
         running = [
             container.name[len(prefix) :]
             for container in self.client.containers.list(
-                filters={"label": [f"sixty.stack={self.params['stack']}", "sixty.service=api"]}
+                filters={"label": [f"sixty.stack={self.params['stack']}", "sixty.service=api"]}, ignore_removed=True
             )
             if container.name.startswith(prefix)
         ]
-        serving = get(self.params["url"] + self.params["paths"][-1])
         return {
             "slot": slot,
             "release": release,
             "running": running,
             "staged": bool(slot) and os.path.isdir(os.path.join(self.route, "slots", slot, release, "www")),
-            "serving": serving[1] if serving[0] else None,
+            "serving": self.serving(),
             "manifests": {name: entry["manifest"] for name, entry in self.read_state()["releases"].items()},
         }
+
+    def serving(self):
+        """The release that answers through nginx, or None. nginx puts the routed release on its own errors."""
+        status, release = get(self.params["url"] + self.params["paths"][-1])
+        return release if status and 200 <= status < 300 else None
 
     # -- steps
 
@@ -232,15 +256,23 @@ class Switch:
         if not os.path.isfile(os.path.join(source, "index.html")):
             raise Failed(f"The frontend bundle of release {self.wanted} has no index.html in {source}.")
         home = os.path.join(self.route, "slots", slot)
-        target = os.path.join(home, self.wanted)
-        shutil.rmtree(home, ignore_errors=True)
-        shutil.copytree(os.path.realpath(source), os.path.join(target, "www"), copy_function=os.link)
+        target, part = os.path.join(home, self.wanted), os.path.join(home, ".part")
         pool = os.path.join(self.route, "pool", "assets")
-        os.makedirs(pool, exist_ok=True)
-        assets = os.path.join(target, "www", "assets")
-        for name in os.listdir(assets) if os.path.isdir(assets) else []:
-            if core.is_shared_asset(name) and not os.path.exists(os.path.join(pool, name)):
-                os.link(os.path.join(assets, name), os.path.join(pool, name))
+        assets = os.path.join(part, "www", "assets")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(home)
+            shutil.copytree(os.path.realpath(source), os.path.join(part, "www"), copy_function=os.link)
+            os.makedirs(pool, exist_ok=True)
+            for name in os.listdir(assets) if os.path.isdir(assets) else []:
+                if core.is_shared_asset(name) and not os.path.exists(os.path.join(pool, name)):
+                    os.link(os.path.join(assets, name), os.path.join(pool, name))
+            # What has its name is whole, also after a run that was killed.
+            os.rename(part, target)
+        except OSError as error:
+            # copytree collects (source, target, reason) of every file.
+            reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error
+            raise Failed(f"The frontend bundle could not be staged in {target}: {reason}.") from error
 
     def start(self, slot):
         container = self.container()
@@ -264,6 +296,8 @@ class Switch:
         """The release answers directly, as itself, several times in a row."""
         url = f"http://{self.params['slots'][slot]}:{self.params['port']}{self.params['health_path']}"
         answers, last = 0, "no answer yet"
+        # Restarts of earlier days do not count, and a container that is up again has forgotten why it ended.
+        earlier, ended = self.container().attrs["RestartCount"], None
         deadline = time.monotonic() + self.params["ready_timeout"]
         while time.monotonic() < deadline:
             status, release = get(url)
@@ -275,11 +309,13 @@ class Switch:
                 answers = 0
                 last = f"HTTP {status} from release {release or '(no X-Release)'}" if status else release
                 container = self.container()
-                if container.attrs["RestartCount"] >= 3 or container.status == "exited":
+                if container.attrs["State"].get("Restarting") or not container.attrs["State"].get("Running"):
+                    ended = container.attrs["State"]
+                if container.attrs["RestartCount"] - earlier >= 3 or container.status == "exited":
                     break
             time.sleep(0.25)
         container = self.container()
-        state = dict(container.attrs["State"], Restarts=container.attrs["RestartCount"])
+        state = dict(ended or container.attrs["State"], Restarts=container.attrs["RestartCount"] - earlier)
         raise Failed(
             core.failure_reason(
                 self.name,
@@ -305,7 +341,7 @@ class Switch:
         while time.monotonic() < deadline:
             for path in self.params["paths"]:
                 status, release = get(self.params["url"] + path)
-                if status is None or status >= 400 or release != self.wanted:
+                if status is None or not 200 <= status < 300 or release != self.wanted:
                     answers, last = 0, f"{path}: " + (f"HTTP {status}, release {release}" if status else str(release))
                     time.sleep(0.1)
                     break
@@ -323,14 +359,20 @@ class Switch:
     def prune(self):
         """Remove what belongs to releases that are no longer kept: container, bundle, secrets, record."""
         state = self.read_state()
-        for release in core.outdated(state["releases"], self.wanted, self.params["keep"]):
+        bundles = os.path.join(self.root, "releases")
+        prepared = os.listdir(bundles) if os.path.isdir(bundles) else []
+        known = {**{name: {} for name in prepared if core.check_release_id(name) is None}, **state["releases"]}
+        outdated = core.outdated(known, self.wanted, self.params["keep"])
+        for release in outdated:
             with contextlib.suppress(docker.errors.NotFound):
                 self.client.containers.get(self.container_name(release)).remove(force=True)
             for path in (f"releases/{release}", f"config/api-{release}"):
-                shutil.rmtree(os.path.join(self.root, path), ignore_errors=True)
-            del state["releases"][release]
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(os.path.join(self.root, path))
+            state["releases"].pop(release, None)
             self.journal("pruned", pruned=release)
-        self.write_state(state)
+        if outdated:
+            self.write_state(state)
 
     def write_state(self, state):
         path = os.path.join(self.root, "state.json")
@@ -383,29 +425,54 @@ class Switch:
                     seconds = round(time.monotonic() - began, 3) if moved else None
         except (Failed, OSError, docker.errors.DockerException) as error:
             self.undo(error, before, moved, same, observed)
-        self.record(slot, "switched" if moved else "restored", previous=observed["release"], seconds=seconds)
-        self.retire(retire)
-        self.prune()
+        try:
+            self.record(slot, "switched" if moved else "restored", previous=observed["release"], seconds=seconds)
+            self.retire(retire)
+            self.prune()
+        except (OSError, docker.errors.DockerException) as error:
+            raise Failed(
+                f"Release {self.wanted} is served, but what follows a switch (record it, stop and remove older releases) "
+                f"did not come to its end: {error}. Mend that and deploy again; nothing has to be undone."
+            ) from error
         return slot, seconds
 
     def undo(self, error, before, moved, same, observed):
         """Put the old route back and stop what was started; then say what happened."""
-        if same:
-            still = "It is the routed release, so it was left as it is."
-        elif before:
-            still = f"Release {observed['release']} goes on serving."
-            if moved:
-                self.point(before)
-        else:
-            still = "Nothing was served before."
-            if moved:
-                os.unlink(os.path.join(self.route, "active"))
+        still, stop = "It is the routed release, so it was left as it is.", not same
         if not same:
-            # The engine may be what failed; the next run stops what is nobody's.
-            with contextlib.suppress(docker.errors.DockerException):
+            try:
+                if moved:
+                    self.unroute(before)
+                still = self.remains(observed["release"])
+            except OSError as again:
+                # What is routed is never stopped.
+                mend = f"ln -sfn {before} {self.route}/active" if before else f"rm {self.route}/active"
+                still, stop = f"THE ROUTE STILL NAMES IT and could not be put back ({again}). Run: {mend}.", False
+        if stop:
+            try:
                 self.retire([self.wanted])
-        self.journal("failed", reason=str(error))
+            except (OSError, docker.errors.DockerException) as again:
+                still += f" {self.name} could not be stopped ({again}); the next switch to another release does."
+        try:
+            self.journal("failed", reason=str(error))
+        except OSError as again:
+            still += f" The journal could not be written ({again})."
         raise Failed(f"Release {self.wanted} is not served. {still}\n  {error}")
+
+    def unroute(self, before):
+        if before:
+            self.point(before)
+        else:
+            os.unlink(os.path.join(self.route, "active"))
+
+    def remains(self, release):
+        """What is served after a failure, as read back."""
+        if not release:
+            return "Nothing was served before."
+        seen = self.serving()
+        if seen == release:
+            return f"Release {release} goes on serving."
+        return f"The route names release {release}, but nginx answers as {seen or 'no release'}."
 
 
 def main():
@@ -431,11 +498,13 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
-    error = core.check_release_id(params["release"])
+    error = core.check_release_id(params["release"]) or core.check_arguments(params)
     if error:
         module.fail_json(msg=error)
     if docker is None:
         module.fail_json(msg=missing_required_lib("docker"))
+    # nginx reads the slots as a user of its own.
+    os.umask(0o022)
     try:
         switch = Switch(module, docker.from_env())
         with lock(params["root"]):
@@ -462,21 +531,26 @@ def main():
         module.fail_json(msg=str(failure))
     except docker.errors.DockerException as failure:
         module.fail_json(msg=f"The engine does not answer as it should: {failure}. What is served was left as it is.")
+    except OSError as failure:
+        module.fail_json(msg=f"{params['root']} or the engine cannot be read: {failure}. Nothing was changed.")
     module.exit_json(**result)
 
 
 @contextlib.contextmanager
 def lock(root):
-    """One switch at a time; the kernel frees the lock of a process that died."""
+    """One switch at a time; the kernel frees the lock of a process that died. It is on the directory itself, so that
+    check mode leaves nothing behind."""
     if not os.path.isdir(root):
         yield
         return
-    with open(os.path.join(root, ".switch.lock"), "w", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Failed("Another switch of this stack is under way. Nothing was changed; wait for it.") from error
+    handle = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+    except BlockingIOError as error:
+        raise Failed("Another switch of this stack is under way. Nothing was changed; wait for it.") from error
+    finally:
+        os.close(handle)
 
 
 if __name__ == "__main__":
