@@ -38,7 +38,7 @@ $(COLLECTION):
 
 .PHONY: setup setup-python setup-test setup-app setup-engine
 setup: setup-python setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
-	@echo "==> Set up: $$($(BIN)/ansible --version | head -1), node $$($(BIN)/node --version)"
+	@echo "==> Set up: $$($(BIN)/ansible --version | sed -n 1p), node $$($(BIN)/node --version)"
 
 # All that a deploy needs on the controller. It makes sure of the engine itself, where the stack
 # runs, so that --check can tell the truth about a host that has none.
@@ -117,7 +117,7 @@ test-fresh: setup-test images ## The README's first command on a bare Debian 12 
 	bash tests/fresh_machine.sh bookworm root
 
 test-fresh-sudo: setup-test images ## The same on Debian 13, by a user with sudo
-	bash tests/fresh_machine.sh trixie operator
+	bash tests/fresh_machine.sh trixie deployer
 
 test: lint test-unit test-frontend test-api test-integration test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The README's first command on a machine that has nothing: a Debian with systemd, Python, make and
 # git, no Docker, no Node, an empty home. Usage: fresh_machine.sh [SUITE [USER]]
-# USER is root, or "operator", who has sudo.
+# USER is root, or "deployer", who has sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 suite=${1:-bookworm} user=${2:-root}

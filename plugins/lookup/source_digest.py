@@ -11,7 +11,8 @@ description:
   - Gives the first 12 hexadecimal digits of a SHA-256 over the names, permissions and contents of the files
     below folders, so that an image or a release can be named after what it is made of.
   - In a git work tree the files are those that git tracks or would track; what it ignores (dependencies,
-    build output) does not count. Elsewhere they are all files but C(node_modules), C(dist) and hidden folders.
+    build output) does not count. Elsewhere they are all files but those in C(node_modules), C(dist), C(__pycache__)
+    and hidden folders.
 options:
   _terms:
     description: Folders or files. A relative path starts at the collection's own root.
@@ -59,3 +60,5 @@ class LookupModule(LookupBase):
             return [digest([(path, list_files(path)) for _term, path in folders], self.get_option("salt"))]
         except SourceError as error:
             raise AnsibleLookupError(str(error)) from error
+        except OSError as error:
+            raise AnsibleLookupError(f"The sources cannot be read: {error}. Nothing was changed.") from error

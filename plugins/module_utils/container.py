@@ -14,6 +14,7 @@ import json
 import typing as t
 
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.limits import ENGINE_FIELDS
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.resources import CPU_SHARES
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.stack_host import cgroup_parent
 
 REQUIRED = {"image", "user", "networks", "healthcheck"}
@@ -28,6 +29,7 @@ OPTIONAL = {
     "config_digest",
     "labels",
 }
+LISTS = {"command", "networks", "aliases", "volumes", "ports"}
 STATES = ("started", "present", "once")
 LOG_OPTIONS = {"max-size": "5m", "max-file": "3"}
 Arguments = t.Dict[str, t.Any]
@@ -40,6 +42,9 @@ def check(service: str, definition: t.Mapping[str, t.Any]) -> None:
         raise ValueError(f"the definition of {service} misses {', '.join(missing)}")
     if unknown:
         raise ValueError(f"the definition of {service} has unknown keys: {', '.join(unknown)}")
+    texts = sorted(name for name in LISTS & set(definition) if isinstance(definition[name], str))
+    if texts:
+        raise ValueError(f"the definition of {service} has a text where a list belongs: {', '.join(texts)}")
 
 
 def hardening(user: t.Mapping[str, int]) -> Arguments:
@@ -56,7 +61,7 @@ def hardening(user: t.Mapping[str, int]) -> Arguments:
 
 
 def digest(arguments: Arguments) -> str:
-    """16 hexadecimal digits over all that the engine cannot change in a container once it is made."""
+    """16 hexadecimal digits over all but the limits, which are read back one by one."""
     fixed = {name: value for name, value in arguments.items() if name not in ENGINE_FIELDS}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -115,10 +120,10 @@ def container_arguments(
     if "command" in definition:
         arguments["command"] = list(definition["command"])
     labels = {
+        **definition.get("labels", {}),
         "sixty.stack": stack,
         "sixty.service": "once" if once else service,
         "sixty.config": definition.get("config_digest", ""),
-        **definition.get("labels", {}),
     }
     arguments["labels"] = labels
     arguments["labels"] = {**labels, "sixty.definition": digest(arguments)}
@@ -145,13 +150,18 @@ def container_settled(arguments: Arguments, observed: t.Iterable[t.Mapping[str, 
 
 def compose_service(arguments: Arguments, service: str, stack: str) -> Arguments:
     """The same container as a service of a Compose file (compose-spec, deploy.md and spec.md)."""
-    cpus = arguments["cpu_quota"] / arguments["cpu_period"]
-    health = arguments["healthcheck"]
-    limits: Arguments = {"cpus": f"{cpus:g}", "memory": arguments["memory"], "pids": arguments["pids_limit"]}
-    reservations: Arguments = {
-        "cpus": f"{arguments['cpu_shares'] / 1024:g}",
-        "memory": arguments["memory_reservation"],
+    # What the budget leaves open is left open here.
+    quota, shares = arguments.get("cpu_quota"), arguments.get("cpu_shares")
+    limits: Arguments = {
+        "cpus": quota and f"{quota / arguments['cpu_period']:g}",
+        "memory": arguments["memory"],
+        "pids": arguments.get("pids_limit"),
     }
+    reservations: Arguments = {
+        "cpus": shares and f"{shares / CPU_SHARES:g}",
+        "memory": arguments.get("memory_reservation"),
+    }
+    health = arguments["healthcheck"]
     entry: Arguments = {
         "image": arguments["image"],
         "container_name": arguments["name"],
@@ -162,7 +172,7 @@ def compose_service(arguments: Arguments, service: str, stack: str) -> Arguments
         },
         "volumes": arguments["volumes"],
         "ports": arguments["published_ports"],
-        "healthcheck": health,
+        "healthcheck": {**health, "test": literal(health["test"])},
         "stop_signal": arguments["stop_signal"],
         "stop_grace_period": f"{arguments['stop_timeout']}s",
         "restart": arguments["restart_policy"],
@@ -173,15 +183,21 @@ def compose_service(arguments: Arguments, service: str, stack: str) -> Arguments
         "tmpfs": arguments.get("tmpfs", []),
         "logging": {"driver": arguments["log_driver"], "options": arguments["log_options"]},
         "memswap_limit": arguments["memory_swap"],
-        "cpu_shares": arguments["cpu_shares"],
-        "oom_score_adj": arguments["oom_score_adj"],
+        "cpu_shares": shares,
+        "oom_score_adj": arguments.get("oom_score_adj"),
         "labels": {"sixty.stack": stack, "sixty.service": service},
-        "deploy": {"resources": {"limits": limits, "reservations": reservations}},
+        "deploy": {"resources": {"limits": given(limits), "reservations": given(reservations)}},
+        "command": literal(arguments.get("command", [])),
+        "shm_size": arguments.get("shm_size"),
     }
-    if "command" in arguments:
-        # Compose substitutes variables in a command; a dollar that is meant is written twice.
-        entry["command"] = [word.replace("$", "$$") for word in arguments["command"]]
-    entry["healthcheck"] = {**health, "test": [word.replace("$", "$$") for word in health["test"]]}
-    if "shm_size" in arguments:
-        entry["shm_size"] = arguments["shm_size"]
-    return {name: value for name, value in entry.items() if value not in ([], {})}
+    return given(entry)
+
+
+def given(entry: Arguments) -> Arguments:
+    """Without what is not set."""
+    return {name: value for name, value in entry.items() if value not in (None, [], {})}
+
+
+def literal(words: t.Any) -> t.Any:
+    """A text or a list of texts for Compose, which substitutes variables: a dollar that is meant is written twice."""
+    return words.replace("$", "$$") if isinstance(words, str) else [word.replace("$", "$$") for word in words]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import parse_size
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.stack_host import page_floor
 
 # Argument of docker_container -> the engine's HostConfig field.
 ENGINE_FIELDS = {
@@ -29,7 +30,8 @@ KERNEL_FIELDS = {
 
 
 def wanted_values(arguments):
-    """Arguments of docker_container as numbers, the ones alone that can be changed while a container runs."""
+    """Arguments of docker_container as numbers, the ones alone that limit it. Raises ValueError for a size without
+    a meaning."""
     return {
         name: parse_size(value) if name.startswith("memory") else value
         for name, value in arguments.items()
@@ -52,8 +54,10 @@ def differences(wanted, engine, kernel):
     for name, value in wanted.items():
         if engine[name] != value:
             found.append({"setting": name, "wanted": value, "found": engine[name], "by": "engine"})
-        if kernel and name in KERNEL_FIELDS and kernel[KERNEL_FIELDS[name]] != value:
-            found.append({"setting": name, "wanted": value, "found": kernel[KERNEL_FIELDS[name]], "by": "kernel"})
+        if kernel and name in KERNEL_FIELDS:
+            enforced = page_floor(value) if name.startswith("memory") else value
+            if kernel[KERNEL_FIELDS[name]] != enforced:
+                found.append({"setting": name, "wanted": value, "found": kernel[KERNEL_FIELDS[name]], "by": "kernel"})
     # Memory and memory plus swap are equal: no swap. None is a kernel that does not account swap.
     if kernel and kernel["swap"] not in (0, None):
         found.append({"setting": "swap", "wanted": 0, "found": kernel["swap"], "by": "kernel"})
@@ -67,10 +71,10 @@ def hardening_gaps(inspect):
     checks = {
         "runs as root": user in ("0", "root", ""),
         "root file system is writable": not host.get("ReadonlyRootfs"),
-        "capabilities are not dropped": "ALL" not in (host.get("CapDrop") or []),
-        "privileges can be gained": not any(
-            option.startswith("no-new-privileges") for option in host.get("SecurityOpt") or []
-        ),
+        "capabilities are not dropped": "ALL" not in (host.get("CapDrop") or []) or bool(host.get("CapAdd")),
+        # Compose writes "no-new-privileges:true".
+        "privileges can be gained": not {"no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"}
+        & set(host.get("SecurityOpt") or []),
         "is privileged": bool(host.get("Privileged")),
         "has no init": not host.get("Init"),
         "log does not rotate": "max-size" not in (host.get("LogConfig", {}).get("Config") or {}),

@@ -29,9 +29,12 @@ def list_files(root):
     if not root.is_dir():
         raise SourceError(f"There is no folder {root}. Nothing was changed; correct the path to the sources.")
     # In a tree that git does not know (an unpacked archive), git fails and the walk decides.
-    command = ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."]
+    # safe.directory: a clone that belongs to somebody else (sudo make) is listed alike, or its digest would change;
+    # without its fsmonitor, which is a program that the clone names.
+    git = ["git", "-C", str(root), "-c", "safe.directory=*", "-c", "core.fsmonitor=false"]
+    command = [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "."]
     try:
-        listed = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\0")
+        listed = os.fsdecode(subprocess.run(command, capture_output=True, check=True).stdout).split("\0")
         names = [name for name in listed if name and (root / name).is_file()]
     except (OSError, subprocess.CalledProcessError):
         names = []
@@ -54,7 +57,8 @@ def digest(trees, salt=""):
         for name in names:
             path = pathlib.Path(root) / name if name else pathlib.Path(root)
             content = hashlib.sha256(path.read_bytes()).hexdigest()
-            executable = "x" if os.access(path, os.X_OK) else "-"
-            total.update(f"{name}\0{executable}\0{content}\n".encode())
+            # The permission itself: access(2) also asks whether the file system allows to execute anything.
+            executable = "x" if path.stat().st_mode & 0o100 else "-"
+            total.update(os.fsencode(f"{name}\0{executable}\0{content}\n"))
         total.update(b"\0")
     return total.hexdigest()[:12]

@@ -14,10 +14,13 @@ that the kernel's OOM counters of a dead container can still be read.
 
 from __future__ import annotations
 
+import re
+
 # The kernel rounds a limit down to a whole page, and reports "no limit" on cgroup v1 as the
 # largest page-aligned 63-bit number (Documentation/admin-guide/cgroup-v1/memory.rst).
 PAGE = 4096
 UNIT_DIR = "/etc/systemd/system"
+CGROUPS = "/sys/fs/cgroup"
 
 
 def cgroup_parent(stack, service, driver):
@@ -33,7 +36,18 @@ def cgroup_parent(stack, service, driver):
 
 def memory_root(version):
     """Where the memory controller's files are, on this cgroup version."""
-    return "/sys/fs/cgroup" if version == 2 else "/sys/fs/cgroup/memory"
+    return CGROUPS if version == 2 else f"{CGROUPS}/memory"
+
+
+def check_name(stack, driver):
+    """An error message for a name that cannot be one cgroup, or None."""
+    dash = "" if driver == "systemd" else "-"
+    if re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9_.{dash}]*", stack):
+        return None
+    return (
+        f"{stack!r} cannot be the name of a stack. Use letters, digits, underscores and dots, beginning with a letter "
+        "or a digit; with the systemd driver, a dash would nest its slice below another one. Nothing was changed."
+    )
 
 
 def parent_directory(stack, driver, version):
@@ -90,8 +104,8 @@ def plan_limits(directory, version, limit, observed):
     """Steps that write the parent's limits, in an order that the kernel accepts.
 
     On cgroup v1, memory must never exceed memory plus swap: raise the latter first, lower the
-    former first. C(observed) maps a file's name to its number, or None where it is absent
-    (swap accounting switched off).
+    former first. C(observed) maps a file's name to its number, -1 for no limit, None for a file of a cgroup
+    that is yet to be made; a file that is missing in it is absent (swap accounting switched off).
     """
     memory, swap = limit_files(version)
     wanted = {memory: page_floor(limit), swap: 0 if version == 2 else page_floor(limit)}
@@ -101,9 +115,9 @@ def plan_limits(directory, version, limit, observed):
     if version == 1 and now is not None and now < wanted[memory]:
         order.reverse()
     return [
-        {"kind": "cgroup_limit", "target": f"{directory}/{name}", "before": observed[name], "after": wanted[name]}
+        {"kind": "cgroup_limit", "target": f"{directory}/{name}", "before": observed.get(name), "after": wanted[name]}
         for name in order
-        # An absent swap file is a kernel without swap accounting; an absent limit has to be made.
+        # An absent swap file is a kernel without swap accounting; an absent limit is one that the kernel will give.
         if observed.get(name) != wanted[name] and (name in observed or name == memory)
     ]
 
@@ -127,6 +141,11 @@ def plan_directories(desired, observed):
     return steps, errors
 
 
+def sysctl_file(stack):
+    """The file that sets the stack's kernel settings after a boot."""
+    return f"/etc/sysctl.d/60-{stack}.conf"
+
+
 def plan_sysctls(stack, desired, observed):
     """Steps for kernel settings: the running value, and the file that sets it after a boot."""
     steps = [
@@ -135,8 +154,10 @@ def plan_sysctls(stack, desired, observed):
         if observed["values"].get(name) != str(value)
     ]
     text = "".join(f"{name} = {value}\n" for name, value in sorted(desired.items()))
-    path = f"/etc/sysctl.d/60-{stack}.conf"
-    return steps + plan_files("file", {path: text}, observed["files"])
+    path = sysctl_file(stack)
+    # No settings need no file.
+    wanted = {path: text} if text or observed["files"].get(path) else {}
+    return steps + plan_files("file", wanted, observed["files"])
 
 
 def diff(steps):

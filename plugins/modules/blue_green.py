@@ -223,8 +223,8 @@ class Switch:
         if os.path.lexists(active) and not slot:
             # It may be followed by nginx all the same, so nothing may be stopped.
             raise Failed(
-                f"{active} {f'names {link}' if link else 'is no link'}, which is not slots/<slot>/<release id>. Nothing "
-                f"was changed. Find out what is served, and name it: ln -sfn slots/<slot>/<release id> {active}"
+                f"{active} {f'names {link}' if link else 'is no link'}, which is not slots/<slot>/<release id>. "
+                f"Nothing was changed. Find out what is served, and name it: ln -sfn slots/<slot>/<release id> {active}"
             )
         prefix = self.container_name("")
         running = [
@@ -431,8 +431,8 @@ class Switch:
             self.prune()
         except (OSError, docker.errors.DockerException) as error:
             raise Failed(
-                f"Release {self.wanted} is served, but what follows a switch (record it, stop and remove older releases) "
-                f"did not come to its end: {error}. Mend that and deploy again; nothing has to be undone."
+                f"Release {self.wanted} is served, but what follows a switch (record it, stop and remove older "
+                f"releases) did not come to its end: {error}. Mend that and deploy again; nothing has to be undone."
             ) from error
         return slot, seconds
 

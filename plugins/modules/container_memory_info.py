@@ -95,12 +95,14 @@ def kernel_view(pid, version):
     text = read_text(f"/proc/{pid}/cgroup") if pid else None
     if text is None:
         return None
-    return cgroup.read(version, "/sys/fs/cgroup", cgroup.membership(text), read_text)
+    figures = cgroup.read(version, "/sys/fs/cgroup", cgroup.membership(text), read_text)
+    # A container that ended meanwhile takes its files away one by one, and an absent file reads as "no limit".
+    return figures if read_text(f"/proc/{pid}/cgroup") == text else None
 
 
 def view(inspect, version, expected, images):
     state = inspect["State"]
-    service = inspect["Config"]["Labels"]["sixty.service"]
+    service = inspect["Config"]["Labels"].get("sixty.service", "")
     engine = limits.engine_values(inspect["HostConfig"])
     kernel = kernel_view(state.get("Pid"), version)
     return {
@@ -109,7 +111,7 @@ def view(inspect, version, expected, images):
         "release": inspect["Config"]["Labels"].get("sixty.release", ""),
         "running": bool(state.get("Running")),
         # The engine keeps the last result of a container that was stopped.
-        "health": state.get("Health", {}).get("Status", "none") if state.get("Running") else "none",
+        "health": (state.get("Health") or {}).get("Status", "none") if state.get("Running") else "none",
         "restarts": inspect["RestartCount"],
         "user": inspect["Config"].get("User", ""),
         "engine": engine,
@@ -118,7 +120,7 @@ def view(inspect, version, expected, images):
         "image_current": images.get(inspect["Config"]["Image"]) == inspect["Image"],
         "networks": sorted(inspect["NetworkSettings"]["Networks"]),
         "restart_policy": inspect["HostConfig"]["RestartPolicy"]["Name"],
-        "differences": limits.differences(limits.wanted_values(expected.get(service, {})), engine, kernel),
+        "differences": limits.differences(expected.get(service, {}), engine, kernel),
         "gaps": limits.hardening_gaps(inspect),
     }
 
@@ -135,18 +137,25 @@ def main():
     if docker is None:
         module.fail_json(msg=missing_required_lib("docker"))
     stack = module.params["stack"]
+    expected = {}
+    for service, arguments in module.params["expected"].items():
+        try:
+            expected[service] = limits.wanted_values(arguments)
+        except (AttributeError, ValueError) as error:
+            module.fail_json(msg=f"What is expected of {service} cannot be read: {error}. Nothing was changed.")
     try:
         client = docker.from_env()
         info = client.info()
         version = int(info.get("CgroupVersion") or 1)
         images = {tag: image["Id"] for image in client.api.images() for tag in image["RepoTags"] or []}
         found = [
-            view(client.api.inspect_container(entry["Id"]), version, module.params["expected"], images)
+            view(client.api.inspect_container(entry["Id"]), version, expected, images)
             for entry in client.api.containers(all=True, filters={"label": f"sixty.stack={stack}"})
         ]
     except docker.errors.NotFound:
         module.fail_json(msg="A container vanished while it was read. Nothing was changed; try again.")
-    except docker.errors.DockerException as error:
+    # requests' errors, such as an engine that goes away in the middle, are OSErrors.
+    except (docker.errors.DockerException, OSError) as error:
         module.fail_json(msg=f"The engine does not answer: {error}. Nothing was changed.")
 
     directory = stack_host.parent_directory(stack, info["CgroupDriver"], version)

@@ -97,48 +97,64 @@ parent:
   returned: success
   sample: /sys/fs/cgroup/sixty.slice
 limit:
-  description: The parent's limit in bytes as read back from the kernel; absent in check mode before it exists.
+  description: The parent's limit in bytes as read back from the kernel; -1 is none, null is no cgroup yet.
   type: int
   returned: with O(state=present)
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import stack_host as core
 
 
+# Exists where systemd is the init process (sd_booted(3)).
+SYSTEMD = "/run/systemd/system"
+
+
 def read_text(path):
     """A file's text, or None where there is no such file."""
     try:
-        with open(path, encoding="utf-8") as handle:
+        with open(path, encoding="utf-8", errors="replace") as handle:
             return handle.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 def read_number(path):
-    """A cgroup file's number (C(max) is 0, "no limit"), or None where the file is absent."""
+    """A cgroup file's number (-1 is C(max), no limit; 0 is nothing at all), or None where the file is absent."""
     text = read_text(path)
     if text is None:
         return None
-    return 0 if text.strip() == "max" else int(text)
+    return -1 if text.strip() == "max" else int(text)
 
 
 def write_text(path, text):
     """Write through a temporary file and a rename, so that no reader sees half a file."""
     temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+            os.fchmod(handle.fileno(), 0o644)
+        os.replace(temporary, path)
+    except OSError:
+        # logrotate and others read every file of their directory.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def write_kernel(path, value):
     """A kernel file takes a value in one write and cannot be renamed over."""
     with open(path, "w", encoding="ascii") as handle:
         handle.write(str(value))
+
+
+def is_size(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class Host:
@@ -168,6 +184,8 @@ class Host:
                 stat = os.stat(wish["path"])
             except FileNotFoundError:
                 observed[wish["path"]] = None
+            except OSError as error:
+                self.module.fail_json(msg=f"{wish['path']} cannot be made: {error.strerror}. Nothing was changed.")
             else:
                 observed[wish["path"]] = {
                     "uid": stat.st_uid,
@@ -183,8 +201,9 @@ class Host:
         if errors:
             self.module.fail_json(msg=" ".join(errors))
 
-        sysctl_file = f"/etc/sysctl.d/60-{self.stack}.conf"
-        values = {name: (read_text(self.sysctl_path(name)) or "").strip() for name in params["sysctls"]}
+        sysctl_file = core.sysctl_file(self.stack)
+        # The kernel separates the numbers of one setting with tabs.
+        values = {name: " ".join((read_text(self.sysctl_path(name)) or "").split()) for name in params["sysctls"]}
         steps += core.plan_sysctls(
             self.stack, params["sysctls"], {"values": values, "files": {sysctl_file: read_text(sysctl_file)}}
         )
@@ -200,6 +219,11 @@ class Host:
             path = self.parent if name == f"{self.stack}.slice" else f"{self.parent}/{name}"
             if name not in started and not os.path.isdir(path):
                 steps.append({"kind": "slice", "target": name, "before": "stopped", "after": "started"})
+                started.add(name)
+        limit, wanted = self.limit(), core.page_floor(self.params["memory_limit"])
+        # A run that ended between the unit and its reload left the kernel with the limit of before.
+        if f"{self.stack}.slice" not in started and limit != wanted:
+            steps.append({"kind": "slice", "target": f"{self.stack}.slice", "before": limit, "after": wanted})
         return steps
 
     def plan_groups(self):
@@ -210,11 +234,12 @@ class Host:
             if not os.path.isdir(path)
         ]
         observed = {}
+        made = os.path.isdir(self.parent)
         for name in core.limit_files(self.version):
             value = read_number(f"{self.parent}/{name}")
             root = f"{core.memory_root(self.version)}/{name}"
             # A cgroup that is yet to be made has the files that its siblings have.
-            if value is not None or (steps and self.swap_accounting(root)):
+            if value is not None or (not made and self.swap_accounting(root)):
                 observed[name] = value
         return steps + core.plan_limits(self.parent, self.version, self.params["memory_limit"], observed)
 
@@ -237,11 +262,16 @@ class Host:
                     f"{error.strerror or error}. The steps before it stand; the next run goes on from here."
                 )
         names = [step["target"].rsplit("/", 1)[-1] for step in steps if step["kind"] in ("unit", "slice")]
-        if os.path.isdir("/run/systemd/system") and any(step["target"].startswith("/etc/systemd/") for step in steps):
-            self.run("systemctl", "daemon-reload")
+        self.reload_systemd(names + [step["target"] for step in steps if step["kind"] == "file"])
         if names:
             self.run("systemctl", "enable", "--quiet", *names)
             self.run("systemctl", "start", *names)
+
+    def reload_systemd(self, changed):
+        """Read the units again where C(changed), names of units and paths of files, has one."""
+        units = [name for name in changed if "/" not in name or name.startswith("/etc/systemd/")]
+        if units and os.path.isdir(SYSTEMD):
+            self.run("systemctl", "daemon-reload")
 
     def apply_directory(self, path, wish):
         os.makedirs(path, exist_ok=True)
@@ -263,7 +293,9 @@ class Host:
     def apply_cgroup(self, path, state):
         os.makedirs(path, exist_ok=True)
         if self.version == 2 and path == self.parent:
-            write_kernel(f"{path}/cgroup.subtree_control", "+memory +cpu +pids")
+            # From the top down: the parent has a memory.max only where the root hands the controller on.
+            for directory in (core.memory_root(2), path):
+                write_kernel(f"{directory}/cgroup.subtree_control", "+memory +cpu +pids")
 
     def apply_cgroup_limit(self, path, value):
         # Swap accounting may be off in this kernel; then there is no file and nothing to forbid.
@@ -276,7 +308,7 @@ class Host:
     # -- remove
 
     def leftovers(self):
-        paths = [f"/etc/sysctl.d/60-{self.stack}.conf", *self.params["files"]]
+        paths = [core.sysctl_file(self.stack), *self.params["files"]]
         if self.systemd:
             names = os.listdir(core.UNIT_DIR)
             prefixes = (f"{self.stack}.slice", f"{self.stack}-")
@@ -289,33 +321,45 @@ class Host:
         """The stack's cgroups in every hierarchy, deepest first (the engine makes one in each)."""
         if self.systemd:
             return []
-        roots = ["/sys/fs/cgroup"]
+        roots = [core.CGROUPS]
         if self.version == 1:
-            roots = [f"/sys/fs/cgroup/{name}" for name in os.listdir("/sys/fs/cgroup")]
+            # A link is a second name of a hierarchy: cpu of cpu,cpuacct.
+            roots = [entry.path for entry in os.scandir(core.CGROUPS) if not entry.is_symlink()]
         found = []
         for root in roots:
             for directory, _children, _files in os.walk(f"{root}/{self.stack}", topdown=False):
                 found.append(directory)
         return found
 
+    def busy(self):
+        """A cgroup of the stack that has a process in it, or None."""
+        for directory, _children, files in os.walk(self.parent):
+            if "cgroup.procs" in files and read_text(f"{directory}/cgroup.procs"):
+                return directory
+        return None
+
     def remove(self, files, groups):
-        if self.systemd and files:
-            units = [os.path.basename(path) for path in files if path.endswith(".slice")]
-            if units:
-                self.run("systemctl", "disable", "--now", "--quiet", *units)
-        for path in files:
-            os.unlink(path)
-        if self.systemd and files:
-            self.run("systemctl", "daemon-reload")
-        for path in groups:
+        # Stopping a slice would kill what runs in it.
+        busy = self.busy()
+        if busy:
+            self.module.fail_json(
+                msg=f"A container of the stack is still running in the cgroup {busy}. Nothing was changed; remove the "
+                "stack's containers first."
+            )
+        units = [os.path.basename(path) for path in files if path.endswith(".slice")]
+        if units:
+            self.run("systemctl", "disable", "--now", "--quiet", *units)
+        for path in [*groups, *files]:
             try:
-                os.rmdir(path)
+                (os.rmdir if path in groups else os.unlink)(path)
+            except FileNotFoundError:
+                continue
             except OSError as error:
-                if os.path.exists(path):
-                    self.module.fail_json(
-                        msg=f"The cgroup {path} could not be removed: {error.strerror}. A container of the stack "
-                        "is still running in it; remove the containers first."
-                    )
+                self.module.fail_json(
+                    msg=f"{path} could not be removed: {error.strerror}. What was removed before stays so; the next "
+                    "run goes on from here."
+                )
+        self.reload_systemd(files)
 
 
 def main():
@@ -344,6 +388,20 @@ def main():
         required_if=[("state", "present", ("memory_limit",))],
         supports_check_mode=True,
     )
+    params = module.params
+    error = core.check_name(params["name"], params["cgroup_driver"])
+    if error:
+        module.fail_json(msg=error)
+    wrong = [name for name, value in params["reservations"].items() if not is_size(value)]
+    if params["memory_limit"] is not None and params["memory_limit"] < core.PAGE:
+        wrong.append("memory_limit")
+    if wrong:
+        module.fail_json(msg=f"Not a size in bytes: {', '.join(sorted(wrong))}. Nothing was changed.")
+    wrong = [path for path, text in params["files"].items() if not (isinstance(text, str) and os.path.isabs(path))]
+    if wrong:
+        module.fail_json(msg=f"Not an absolute path with a text: {', '.join(sorted(wrong))}. Nothing was changed.")
+    # Directories above those that are named have to be open to containers' users.
+    os.umask(0o022)
     host = Host(module)
 
     if module.params["state"] == "absent":
@@ -358,7 +416,10 @@ def main():
             diff={"before": "".join(f"{path}\n" for path in gone), "after": ""},
         )
 
-    steps = host.plan()
+    try:
+        steps = host.plan()
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename} cannot be read: {error.strerror}. Nothing was changed.")
     if not module.check_mode:
         host.apply(steps)
     limit = host.limit()

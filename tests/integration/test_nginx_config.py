@@ -405,7 +405,7 @@ def networks() -> Iterator[dict[str, dict[str, str]]]:
 def stack(networks: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     (name_a, a), (name_b, b) = networks.items()
     port = free_port([a["Gateway"], b["Gateway"]])
-    shared = {"nginx_slot_addresses": {"blue": a["Gateway"], "green": b["Gateway"]}, "nginx_api_port": port}
+    shared = {"stack_slots": {"blue": a["Gateway"], "green": b["Gateway"]}, "stack_api_port": port}
     pem, key = certificate()
     base = tmp_path_factory.mktemp("nginx")
     trees = render(base, {
@@ -419,7 +419,7 @@ def stack(networks: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPath
         },
         "tls": {
             **shared, "nginx_brotli": False, "nginx_tls_certificate": pem, "nginx_tls_key": key,
-            "nginx_https_port": 9443, "nginx_slot_addresses": {"blue": a["Gateway"], "green": "192.0.2.1"},
+            "nginx_https_port": 9443, "stack_slots": {"blue": a["Gateway"], "green": "192.0.2.1"},
         },
     })  # fmt: skip
     started: list[str] = []

@@ -167,16 +167,10 @@ def test_it_serves_from_postgresql_while_redis_is_away(ask, containers, host):
         host.check_output("docker start %s", containers["redis"].name)
 
 
-def test_everything_comes_back_after_a_reboot(ask, host, count, eventually):
+def test_everything_comes_back_after_a_reboot(host, count, eventually):
     before = count("deals")
     subprocess.run(["docker", "restart", host.backend.host], check=True, capture_output=True, timeout=60)
-
-    def served():
-        try:
-            return ask("/api/deals").status == 200
-        except OSError:
-            return False
-
-    eventually(served, 90)
-    assert ask("/api/release").json == {"release": "molecule-r2"}
+    # Asked from the host, whose address may be another now.
+    url = "http://127.0.0.1/api/release"
+    eventually(lambda: host.run("curl --fail --silent --max-time 5 %s", url).stdout == '{"release":"molecule-r2"}', 90)
     assert count("deals") == before

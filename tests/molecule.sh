@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Molecule: each role on a host of its own, a container with systemd and an engine.
+# Usage: tests/molecule.sh [SCENARIO...]; without one, all. Needs "make setup-test engine".
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PWD/.dev/venv/bin:$PATH"
+export ANSIBLE_CONFIG="$PWD/ansible.cfg"
+# What Molecule and Ansible write goes below .dev, not into the user's home.
+export ANSIBLE_HOME="$PWD/.dev/ansible"
+export MOLECULE_GLOB="molecule/*/molecule.yml" MOLECULE_COMMAND_BORDERS=false
+
+# A run that was cut short, an earlier one or this, leaves nothing behind. Only a failure is worth reading.
+destroy() {
+  local output
+  output=$(molecule destroy --no-report 2>&1) || { echo "$output" >&2; echo "The test host could not be removed." >&2; return 1; }
+}
+trap destroy EXIT
+trap 'exit 130' INT TERM
+destroy
+
+scenarios=("${@/#/--scenario-name=}")
+molecule test "${scenarios[@]:---all}"
