@@ -26,6 +26,7 @@ PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 INVENTORY = PROJECT / "molecule" / "inventory"
 
+
 class Kernel:
     """The files of one cgroup, on either version of the hierarchy, inside the host.
 
@@ -103,7 +104,7 @@ class Container:
 
     def run(self, *argv: str) -> Any:
         """Run a command in it as its own user; gives testinfra's result."""
-        return self.host.run("docker exec %s %s" % (self.name, shlex.join(argv)))
+        return self.host.run(f"docker exec {self.name} {shlex.join(argv)}")
 
     @property
     def status(self) -> dict[str, str]:
@@ -243,7 +244,8 @@ def ask(address: str) -> Callable[..., Answer]:
         try:
             connection.request(method, path, body, fields)
             response = connection.getresponse()
-            return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
+            answered = {key.lower(): value for key, value in response.getheaders()}
+            return Answer(response.status, answered, response.read())
         finally:
             connection.close()
 

@@ -16,6 +16,7 @@ step ansible-lint ansible-lint --strict -q
 step ruff ruff check .
 step "ruff format" ruff format --check .
 step mypy mypy plugins
+step docs python scripts/docs.py --check
 step hadolint hadolint "${dockerfiles[@]}"
 step "sh syntax" bash -n "${scripts[@]}"
 for app in api frontend; do

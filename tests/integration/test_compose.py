@@ -24,7 +24,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends docker-compo
 @pytest.fixture(scope="module")
 def resolved() -> dict:
     """The file as Debian's Compose understands it; it fails for what the specification does not know."""
-    image = "sixty/test-compose"
+    image = "sixty/test-compose:1"
     base = f"BASE={os.environ['SIXTY_BASE_IMAGE']}"
     docker("build", "--quiet", "--tag", image, "--build-arg", base, "-", text=DOCKERFILE)
     given = ("--env", "API_IMAGE_TAG=tried", "--env", "RELEASE_ID=r1", "--network=none")

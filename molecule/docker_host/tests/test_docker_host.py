@@ -33,7 +33,7 @@ def limit(host, engine, parent):
     return lambda: int(host.file(f"{parent}/{name}").content_string)
 
 
-def test_the_kernel_limits_the_whole_stack(host, engine, parent, limit):
+def test_the_kernel_limits_the_whole_stack(host, stack, engine, parent, limit):
     total = int(host.check_output("awk '/^MemTotal/ { print $2 }' /proc/meminfo")) * 1024
     assert limit() == min(TOTAL, total - RESERVE) // PAGE * PAGE
     if engine["CgroupVersion"] == "2":
@@ -144,7 +144,7 @@ def test_what_somebody_moved_is_put_back(host, stack, engine, parent, limit, pla
 
 
 def test_the_engines_other_settings_are_kept_and_it_is_not_restarted(host, play):
-    host.check_output("echo '{\"live-restore\": false, \"labels\": [\"rack=7\"]}' > /etc/docker/daemon.json")
+    host.check_output("echo %s > /etc/docker/daemon.json", json.dumps({"live-restore": False, "labels": ["rack=7"]}))
     host.check_output("systemctl kill --signal HUP --kill-whom main docker")
     before = host.check_output("systemctl show --value --property MainPID docker")
     play()

@@ -188,7 +188,9 @@ def test_what_is_routed_is_never_stopped(wanted, observed):
 
 
 @given(
-    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.fixed_dictionaries({}, optional={"served": st.text("12")})),
+    st.dictionaries(
+        st.text("abc", min_size=1, max_size=3), st.fixed_dictionaries({}, optional={"served": st.text("12")})
+    ),
     st.text("abc", min_size=1, max_size=3),
     st.integers(0, 4),
 )

@@ -1,0 +1,782 @@
+# Copyright (c) 2026, Sixty Sales DevOps Team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole switch on a real directory and over real HTTP; only the engine is played by a stand-in."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release as core
+from ansible_collections.sixty_sales.memory_optimized.plugins.modules import blue_green
+from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.modules.module_runner import run_main
+from docker.errors import APIError, NotFound
+from requests.exceptions import ConnectionError as EngineGone
+
+# Loopback addresses: nginx and the two slots.
+NGINX, SLOTS = "127.0.0.1", {"blue": "127.0.0.2", "green": "127.0.0.3"}
+LIMIT = 384 << 20
+
+
+class Container:
+    """A container of the engine, as the docker SDK shows it."""
+
+    def __init__(self, world, name):
+        self.world, self.name, self.id = world, name, name
+        # What it answers on its readiness path and on all others.
+        self.ready, self.status_code, self.says = 200, 200, name.split("-api-")[1]
+        # States that successive looks at it show, the last one for good.
+        self.states = []
+        self.restarts = 0
+        self.networks = {"sixty-db": {"IPAMConfig": None}}
+        self.up = False
+
+    @property
+    def attrs(self):
+        state = {"Running": self.up, "Restarting": False, "ExitCode": 0, "OOMKilled": False}
+        if self.states:
+            state.update(self.states[0])
+        return {
+            "State": state,
+            "RestartCount": self.restarts,
+            "HostConfig": {"Memory": LIMIT},
+            "NetworkSettings": {"Networks": self.networks},
+        }
+
+    @property
+    def status(self):
+        return "running" if self.attrs["State"]["Running"] else "exited"
+
+    @property
+    def address(self):
+        return self.networks.get("sixty-app", {}).get("IPAMConfig", {}).get("IPv4Address")
+
+    def start(self):
+        self.world.happens("start", self.name)
+        held = [c.name for c in self.world.containers.values() if c.up and c.address == self.address and c is not self]
+        assert not held, f"the address of {self.name} is held by {held}"
+        self.up = True
+
+    def stop(self, timeout):
+        self.world.happens("stop", self.name)
+        assert self.world.routed() != self.says, f"{self.name} is routed"
+        self.up = False
+
+    def remove(self, force):
+        self.world.happens("remove", self.name)
+        del self.world.containers[self.name]
+
+    def logs(self, tail):
+        return b"listening\nno memory left \xff\n"
+
+
+class World:
+    """A stack's directory, its engine and its nginx."""
+
+    def __init__(self, root):
+        self.root = root
+        self.containers, self.events, self.fails = {}, [], {}
+        self.nginx_answers = None
+        for name in ("route", "releases", "config"):
+            (root / name).mkdir()
+
+    # -- what tests arrange
+
+    def prepare(self, *releases):
+        for release in releases:
+            self.containers[f"sixty-api-{release}"] = Container(self, f"sixty-api-{release}")
+            bundle = self.root / "releases" / release / "trees" / "d"
+            (bundle / "assets").mkdir(parents=True)
+            (bundle / "index.html").write_text(release, encoding="utf-8")
+            (bundle / "assets" / f"index-{release}234567.js").write_text(release, encoding="utf-8")
+            (bundle / "assets" / "plain.js").write_text(release, encoding="utf-8")
+            (bundle.parent.parent / "current").symlink_to("trees/d")
+            (self.root / "config" / f"api-{release}").mkdir()
+
+    def __getitem__(self, release):
+        return self.containers[f"sixty-api-{release}"]
+
+    def happens(self, action, name):
+        if self.fails.get((action, name)):
+            raise self.fails[action, name]
+        self.events.append((action, name.replace("sixty-api-", "")))
+
+    # -- what tests look at
+
+    def link(self):
+        active = self.root / "route" / "active"
+        return os.readlink(active) if active.is_symlink() else None
+
+    def routed(self):
+        return core.parse_route(self.link())[1]
+
+    def up(self):
+        return sorted(c.says for c in self.containers.values() if c.up)
+
+    def state(self):
+        return json.loads((self.root / "state.json").read_text(encoding="utf-8"))
+
+    def journal(self):
+        return [json.loads(line) for line in (self.root / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    # -- HTTP
+
+    def at(self, address):
+        return next((c for c in self.containers.values() if c.up and c.address == address), None)
+
+    def answer(self, server, path):
+        """(status, X-Release, Location) of a request at one of the three addresses."""
+        if server != NGINX:
+            api = self.at(server)
+            return (api.ready, api.says, None) if api else (502, None, None)
+        if self.nginx_answers:
+            return self.nginx_answers(path)
+        slot, release = core.parse_route(self.link())
+        if not slot:
+            return 503, "none", None
+        if path.startswith("/api/"):
+            api = self.at(SLOTS[slot])
+            # nginx names the routed release on its own errors.
+            return (api.status_code, api.says, None) if api else (502, release, None)
+        page = self.root / "route" / "active" / "www" / "index.html"
+        return (200, release, None) if page.exists() else (404, release, None)
+
+
+class Engine:
+    """The docker SDK's client, its containers and its network."""
+
+    def __init__(self, world):
+        self.world = world
+        self.containers = self.networks = self
+
+    def get(self, name):
+        if name == "sixty-app":
+            return self
+        self.world.happens("get", name)
+        if name not in self.world.containers:
+            raise NotFound(f"No such container: {name}")
+        container = self.world.containers[name]
+        if len(container.states) > 1:
+            container.states.pop(0)
+        return container
+
+    def list(self, filters, ignore_removed):
+        assert filters == {"label": ["sixty.stack=sixty", "sixty.service=api"]}
+        assert ignore_removed
+        return [container for container in self.world.containers.values() if container.up]
+
+    def connect(self, container, ipv4_address, aliases):
+        self.world.happens("connect", container.name)
+        container.networks["sixty-app"] = {"IPAMConfig": {"IPv4Address": ipv4_address}}
+
+    def disconnect(self, container, force):
+        self.world.happens("disconnect", container.name)
+        del container.networks["sixty-app"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    world = None
+
+    def do_GET(self):
+        status, release, location = self.world.answer(self.server.server_address[0], self.path)
+        self.send_response(status)
+        for name, value in (("X-Release", release), ("Location", location), ("Content-Length", "0")):
+            if value is not None:
+                self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_arguments):
+        """Quiet."""
+
+
+@contextlib.contextmanager
+def servers(handler):
+    """The same port at each address."""
+    first = ThreadingHTTPServer((NGINX, 0), handler)
+    port = first.server_address[1]
+    try:
+        running = [first] + [ThreadingHTTPServer((address, port), handler) for address in SLOTS.values()]
+    except OSError:
+        first.server_close()
+        raise
+    threads = [threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True) for server in running]
+    for thread in threads:
+        thread.start()
+    yield port
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.setattr(blue_green.docker, "from_env", lambda: Engine(made))
+    pause = time.sleep
+    monkeypatch.setattr(blue_green.time, "sleep", lambda seconds: pause(seconds / 20))
+    made = World(tmp_path)
+    old_mask = os.umask(0o077)
+    with servers(type("HandlerOfWorld", (Handler,), {"world": made})) as made.port:
+        yield made
+    os.umask(old_mask)
+
+
+@pytest.fixture
+def switch(world, monkeypatch):
+    """Runs the module for a release."""
+
+    def run(release, check=False, **more):
+        arguments = {
+            "stack": "sixty",
+            "root": str(world.root),
+            "release": release,
+            "manifest": f"m-{release}",
+            "network": "sixty-app",
+            "slots": SLOTS,
+            "port": world.port,
+            "url": f"http://{NGINX}:{world.port}",
+            "successes": 2,
+            "ready_timeout": 1,
+            "read_back_timeout": 1,
+            **more,
+        }
+        return run_main(monkeypatch, blue_green.main, arguments, check)
+
+    return run
+
+
+@pytest.fixture
+def served(world, switch):
+    """Release r1 is served, r2 is prepared."""
+    world.prepare("r1", "r2")
+    assert not switch("r1")["failed"]
+    world.events.clear()
+    return world
+
+
+def snapshot(root):
+    """Every path with its type, link and inode."""
+    return sorted(
+        (str(path.relative_to(root)), path.lstat().st_ino, os.readlink(path) if path.is_symlink() else "")
+        for path in root.rglob("*")
+    )
+
+
+def test_the_first_release(world, switch):
+    world.prepare("r1")
+    result = switch("r1")
+    assert (result["failed"], result["changed"]) == (False, True)
+    assert result["active"] == {"slot": "blue", "release": "r1"}
+    assert (result["previous"], world.link(), world.up()) == (None, "slots/blue/r1", ["r1"])
+    assert result["diff"] == {"before": "served release: none\n", "after": "served release: r1\n"}
+    state = world.state()
+    assert state["active"] == {"slot": "blue", "release": "r1"}
+    assert state["releases"]["r1"]["manifest"] == "m-r1"
+    assert [line["event"] for line in world.journal()] == ["switched"]
+    # Hard links; what has no hash in its name is not shared; readable for nginx whatever the umask was.
+    bundle, www = world.root / "releases" / "r1" / "current", world.root / "route" / "active" / "www"
+    assert (www / "index.html").samefile(bundle / "index.html")
+    pool = world.root / "route" / "pool" / "assets"
+    assert sorted(path.name for path in pool.iterdir()) == ["index-r1234567.js"]
+    for folder in (pool, pool.parent, *(www.resolve().parents[level] for level in range(3))):
+        assert folder.stat().st_mode & 0o005 == 0o005, folder
+
+
+def test_returns_what_it_documents(world, switch):
+    world.prepare("r1")
+    assert set(switch("r1")) - {"failed", "changed", "diff"} == set(yaml.safe_load(blue_green.RETURN))
+
+
+def test_the_next_release_and_back(served, switch):
+    result = switch("r2")
+    assert result["due"] == ["stage", "start", "verify", "route", "read_back", "retire"]
+    assert (served.link(), served.up(), result["previous"]) == ("slots/green/r2", ["r2"], "r1")
+    assert served.events.index(("start", "r2")) < served.events.index(("stop", "r1"))
+    assert served["r2"].address == SLOTS["green"]
+    # Pages of r1 still find their assets.
+    assert (served.root / "route" / "pool" / "assets" / "index-r1234567.js").exists()
+    result = switch("r1")
+    assert (served.link(), served.up(), result["previous"]) == ("slots/blue/r1", ["r1"], "r2")
+    # A third switch in the same direction: r3 takes the slot of r2.
+    served.prepare("r3")
+    switch("r3")
+    assert sorted(os.listdir(served.root / "route" / "slots" / "green")) == ["r3"]
+
+
+def test_a_release_comes_back_in_the_other_slot(served, switch):
+    switch("r2")
+    served.prepare("r3")
+    switch("r3")
+    # r1 was blue, and blue is r3's now.
+    assert (switch("r1")["active"], served["r1"].address) == ({"slot": "green", "release": "r1"}, SLOTS["green"])
+    assert ("disconnect", "r1") in served.events
+
+
+def test_nothing_is_due(served, switch):
+    before = snapshot(served.root)
+    result = switch("r1")
+    assert (result["changed"], result["due"], served.events) == (False, [], [])
+    assert snapshot(served.root) == before
+
+
+@pytest.mark.parametrize("arguments", [{"check": True}, {"action": "status"}])
+def test_what_is_due_is_only_said(served, switch, arguments):
+    before = snapshot(served.root)
+    result = switch("r2", **arguments)
+    assert result["due"] == ["stage", "start", "verify", "route", "read_back", "retire"]
+    assert result["changed"] is ("check" in arguments)
+    assert result["active"] == {"slot": "blue", "release": "r1"}
+    assert (snapshot(served.root), served.events, served.up()) == (before, [], ["r1"])
+
+
+def test_check_mode_on_a_bare_host(world, switch):
+    result = switch("r1", check=True, root=str(world.root / "nothing"))
+    assert (result["failed"], result["changed"]) == (False, True)
+    assert not (world.root / "nothing").exists()
+
+
+def test_the_served_release_was_stopped(served, switch):
+    served["r1"].up = False
+    result = switch("r1")
+    assert (result["due"], served.up()) == (["start", "verify", "read_back"], ["r1"])
+    assert served.journal()[-1]["event"] == "restored"
+
+
+def test_the_served_release_does_not_come_back(served, switch):
+    served["r1"].up, served["r1"].ready = False, 503
+    result = switch("r1")
+    assert "It is the routed release, so it was left as it is." in result["msg"]
+    assert "HTTP 503 from release r1" in result["msg"]
+    # It was started, and what is routed is never stopped.
+    assert (served.link(), served.up()) == ("slots/blue/r1", ["r1"])
+
+
+def test_an_error_of_nginx_does_not_count_as_served(served, switch):
+    """nginx writes the routed release on its own 502."""
+    served["r1"].status_code = 502
+    result = switch("r1")
+    assert result["failed"]
+    assert "/api/release: HTTP 502, release r1" in result["msg"]
+
+
+def test_the_bundle_of_the_served_release_is_gone(served, switch):
+    shutil.rmtree(served.root / "route" / "slots" / "blue")
+    assert switch("r1")["due"] == ["stage", "read_back"]
+    assert (served.root / "route" / "active" / "www" / "index.html").exists()
+
+
+@pytest.fixture
+def broken():
+    """For what is mended in the middle of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+OLD_SERVES = "Release r2 is not served. Release r1 goes on serving."
+
+
+def still_r1(world):
+    return (world.link(), world.up(), world.routed()) == ("slots/blue/r1", ["r1"], "r1")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ready": 503}, "sixty-api-r2 runs, but did not become ready."),
+        ({"says": "r9"}, "HTTP 200 from release r9"),
+        ({"says": None}, "HTTP 200 from release (no X-Release)"),
+        ({"ready": 503, "states": [{"ExitCode": 78, "Running": False}]}, "sixty-api-r2 ended with exit code 78."),
+        ({"ready": 503}, "no memory left"),
+    ],
+)
+def test_not_ready(served, switch, change, says):
+    vars(served["r2"]).update(change)
+    result = switch("r2")
+    assert result["failed"]
+    assert OLD_SERVES in result["msg"]
+    assert says in result["msg"]
+    served["r2"].says = "r2"
+    assert still_r1(served)
+    last = served.journal()[-1]
+    assert (last["event"], last["release"]) == ("failed", "r2")
+    # The next attempt finds nothing in its way.
+    vars(served["r2"]).update(ready=200, says="r2", states=[])
+    assert not switch("r2")["failed"]
+    assert served.up() == ["r2"]
+
+
+def test_the_reason_of_a_restart_is_remembered(served, switch, monkeypatch):
+    """A container that is up again has forgotten its exit code."""
+    bad = served["r2"]
+    bad.ready, bad.states = 503, [{}, {}, {"Restarting": True, "Running": True, "ExitCode": 137}, {"Running": True}]
+    started = Container.start
+
+    def start(self):
+        started(self)
+        bad.restarts = 0
+
+    monkeypatch.setattr(Container, "start", start)
+    answers = served.answer
+
+    def restarting(server, path):
+        bad.restarts += 1
+        return answers(server, path)
+
+    served.answer = restarting
+    result = switch("r2", ready_timeout=20)
+    assert "killed with SIGKILL, most likely for memory: its limit is 384 MB" in result["msg"]
+    assert still_r1(served)
+
+
+def test_restarts_of_earlier_days_do_not_count(served, switch):
+    served["r2"].restarts, served["r2"].up = 7, True
+    served["r2"].networks["sixty-app"] = {"IPAMConfig": {"IPv4Address": SLOTS["green"]}}
+    left = [503, 503, 503]
+    answers = served.answer
+    served.answer = lambda server, path: (
+        (left.pop(), "r2", None) if left and server == SLOTS["green"] else answers(server, path)
+    )
+    assert not switch("r2", ready_timeout=10)["failed"]
+
+
+def test_the_read_back_fails(served, switch, broken):
+    """nginx goes on with what it had; the route is put back before the new container is stopped."""
+    order = []
+    rename = os.replace
+
+    def replace(source, target):
+        rename(source, target)
+        order.append(served.link())
+
+    served.nginx_answers = lambda path: (200, "r1", None)
+    broken.setattr(blue_green.os, "replace", replace)
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    assert "did not answer as release r2. Last answer of /: HTTP 200, release r1" in result["msg"]
+    assert order == ["slots/green/r2", "slots/blue/r1"]
+    assert still_r1(served)
+    assert served.events[-1] == ("stop", "r2")
+
+
+def test_the_read_back_fails_and_so_does_nginx(served, switch):
+    served.nginx_answers = lambda path: (500, "r1", None)
+    result = switch("r2")
+    assert "The route names release r1, but nginx answers as no release." in result["msg"]
+    assert still_r1(served)
+
+
+def test_the_read_back_of_the_first_release_fails(world, switch):
+    world.prepare("r1")
+    world["r1"].status_code = 500
+    result = switch("r1")
+    assert "Release r1 is not served. Nothing was served before." in result["msg"]
+    assert (world.link(), world.up()) == (None, [])
+
+
+def test_a_redirect_to_the_same_host_is_followed(served, switch):
+    """With TLS, nginx answers every plain request itself, with the routed release on it."""
+    plain, answers = f"http://{NGINX}:{served.port}", served.answer
+
+    def redirect(path):
+        if path.startswith("/tls"):
+            served.nginx_answers = None
+            try:
+                return answers(NGINX, path[4:])
+            finally:
+                served.nginx_answers = redirect
+        return 308, "r1", f"{plain}/tls{path}"
+
+    served.nginx_answers = redirect
+    assert switch("r1")["due"] == []
+    assert not switch("r2")["failed"]
+    served["r2"].status_code = 500
+    assert switch("r2")["failed"]
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.9:1/", None])
+def test_a_redirect_elsewhere_is_no_answer(served, switch, location):
+    served.nginx_answers = lambda path: (308, "r2", location)
+    result = switch("r2")
+    assert "HTTP 308, release r2" in result["msg"]
+    assert still_r1(served)
+
+
+def test_the_query_of_a_path_is_sent(served, switch):
+    asked = []
+    answers = served.answer
+
+    def answer(server, path):
+        asked.append(path)
+        return answers(server, path)
+
+    served.answer = answer
+    switch("r2", health_path="/health/ready?deep=1")
+    assert "/health/ready?deep=1" in asked
+
+
+DISK_FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_the_disk_is_full_while_staging(served, switch, broken):
+    def full(*_arguments):
+        raise DISK_FULL
+
+    broken.setattr(blue_green.os, "link", full)
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    target = served.root / "route" / "slots" / "green" / "r2"
+    assert f"could not be staged in {target}: [Errno 28] No space left on device" in result["msg"]
+    assert still_r1(served)
+    assert not target.exists()
+    broken.undo()
+    assert not switch("r2")["failed"]
+
+
+def test_the_disk_is_full_for_everything(served, switch, monkeypatch):
+    """The journal cannot be written either, and the message comes all the same."""
+
+    def full(*_arguments, **_more):
+        raise DISK_FULL
+
+    monkeypatch.setattr(blue_green.os, "link", full)
+    monkeypatch.setattr(blue_green.Switch, "journal", full)
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    assert "The journal could not be written ([Errno 28] No space left on device)." in result["msg"]
+
+
+def test_a_bundle_without_a_page(served, switch):
+    (served.root / "releases" / "r2" / "current" / "index.html").unlink()
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    assert "The frontend bundle of release r2 has no index.html" in result["msg"]
+    assert still_r1(served)
+
+
+def test_a_run_that_was_killed_while_staging(served, switch):
+    """Half a bundle never has a release's name, so it is made anew."""
+    part = served.root / "route" / "slots" / "green" / ".part" / "www"
+    part.mkdir(parents=True)
+    (part / "index.html").write_text("half", encoding="utf-8")
+    assert not switch("r2")["failed"]
+    assert sorted(os.listdir(served.root / "route" / "slots" / "green")) == ["r2"]
+
+
+def test_there_is_no_container(served, switch):
+    del served.containers["sixty-api-r2"]
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    assert "There is no container sixty-api-r2; roles/container makes it." in result["msg"]
+    assert still_r1(served)
+
+
+@pytest.mark.parametrize("action", ["start", "connect"])
+@pytest.mark.parametrize("error", [APIError("no"), EngineGone("no"), ConnectionResetError("no")])
+def test_the_engine_refuses(served, switch, action, error):
+    served.fails[action, "sixty-api-r2"] = error
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    assert result["msg"].endswith("\n  no")
+    assert still_r1(served)
+
+
+def test_the_engine_goes_away(served, switch):
+    """Nothing can be stopped then, and the message comes all the same."""
+    served["r2"].ready = 503
+    served.fails["stop", "sixty-api-r2"] = EngineGone("the engine is gone")
+    result = switch("r2")
+    assert OLD_SERVES in result["msg"]
+    assert "sixty-api-r2 could not be stopped (the engine is gone)" in result["msg"]
+    assert served.link() == "slots/blue/r1"
+    # The next switch, to another release, stops it before anything else takes the address.
+    served.fails.clear()
+    served.prepare("r3")
+    assert not switch("r3")["failed"]
+    assert served.up() == ["r3"]
+
+
+def test_the_route_cannot_be_put_back(served, switch, monkeypatch):
+    """What is routed is not stopped, and the message says what to do."""
+    point = blue_green.Switch.point
+
+    def once(self, text):
+        if text != "slots/green/r2":
+            raise DISK_FULL
+        point(self, text)
+
+    monkeypatch.setattr(blue_green.Switch, "point", once)
+    served.nginx_answers = lambda path: (500, None, None)
+    result = switch("r2")
+    assert "THE ROUTE STILL NAMES IT and could not be put back" in result["msg"]
+    assert f"ln -sfn slots/blue/r1 {served.root}/route/active" in result["msg"]
+    assert (served.link(), served.up()) == ("slots/green/r2", ["r1", "r2"])
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [("record", DISK_FULL), ("retire", APIError("no")), ("prune", EngineGone("no"))],
+)
+def test_what_follows_the_switch_fails(served, switch, broken, place, error):
+    """The new release serves; the message must not say otherwise, and the next run finishes."""
+
+    def fail(*_arguments):
+        raise error
+
+    if place == "retire":
+        # Leftovers are stopped before; there are none here.
+        broken.setattr(blue_green.Switch, place, lambda self, names: fail() if names else None)
+    else:
+        broken.setattr(blue_green.Switch, place, fail)
+    result = switch("r2")
+    assert "Release r2 is served, but what follows a switch" in result["msg"]
+    assert served.link() == "slots/green/r2"
+    broken.undo()
+    assert not switch("r2")["failed"]
+    assert served.up() == ["r2"]
+    assert served.state()["active"] == {"slot": "green", "release": "r2"}
+    assert set(served.state()["releases"]) == {"r1", "r2"}
+
+
+def test_a_run_that_was_killed_after_the_rename(served, switch):
+    """It is read back, put on record, and the old one is stopped."""
+    served["r2"].networks["sixty-app"] = {"IPAMConfig": {"IPv4Address": SLOTS["green"]}}
+    served["r2"].up = True
+    shutil.copytree(
+        served.root / "releases" / "r2" / "current", served.root / "route" / "slots" / "green" / "r2" / "www"
+    )
+    (served.root / "route" / "active").unlink()
+    (served.root / "route" / "active").symlink_to("slots/green/r2")
+    assert switch("r2")["due"] == ["read_back", "retire"]
+    assert (served.up(), served.state()["active"]["release"]) == (["r2"], "r2")
+
+
+def test_the_lock_is_held(served, switch):
+    handle = os.open(served.root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        result = switch("r2")
+    finally:
+        os.close(handle)
+    assert result["msg"] == "Another switch of this stack is under way. Nothing was changed; wait for it."
+    assert served.events == []
+    assert not switch("r2")["failed"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"releases": []}', '{"releases": {"r1": {}}}', '{"releases": {"r1": 5}}', "\xff"],
+)
+def test_the_state_is_broken(served, switch, text):
+    path = served.root / "state.json"
+    path.write_text(text, encoding="latin-1")
+    result = switch("r2")
+    assert f"{path} is not what this module wrote" in result["msg"]
+    assert "Move it away" in result["msg"]
+    assert still_r1(served)
+    # As the message says.
+    path.unlink()
+    assert switch("r1")["due"] == ["read_back"]
+    assert served.state()["releases"]["r1"]["manifest"] == "m-r1"
+
+
+def test_the_state_cannot_be_read(served, switch):
+    (served.root / "state.json").unlink()
+    (served.root / "state.json").mkdir()
+    result = switch("r2")
+    assert "Is a directory" in result["msg"]
+    assert still_r1(served)
+
+
+@pytest.mark.parametrize("link", ["/srv/elsewhere", "slots/red/r1", None])
+def test_the_route_is_none_of_ours(served, switch, link):
+    """nginx may follow it all the same, so nothing may be stopped."""
+    active = served.root / "route" / "active"
+    active.unlink()
+    if link:
+        active.symlink_to(link)
+    else:
+        active.mkdir()
+    result = switch("r2")
+    assert "Nothing was changed" in result["msg"]
+    assert "ln -sfn slots/<slot>/<release id>" in result["msg"]
+    assert (served.up(), served.events) == (["r1"], [])
+
+
+def test_a_release_never_changes(served, switch):
+    result = switch("r1", manifest="other")
+    assert "Release r1 exists already and is made of something else" in result["msg"]
+    assert served.events == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"release": "../r"}, "cannot be a release id"),
+        ({"slots": {"red": "127.0.0.2"}}, "slots has to give blue and green"),
+        ({"url": "localhost"}, "url has to be like"),
+        ({"paths": []}, "paths needs one path"),
+    ],
+)
+def test_bad_arguments(served, switch, arguments, says):
+    result = switch(arguments.pop("release", "r2"), **arguments)
+    assert says in result["msg"]
+    assert served.events == []
+
+
+def test_the_engine_does_not_answer(served, switch, monkeypatch):
+    def refuse():
+        raise blue_green.docker.errors.DockerException("connection refused")
+
+    monkeypatch.setattr(blue_green.docker, "from_env", refuse)
+    assert "The engine does not answer as it should: connection refused" in switch("r2")["msg"]
+
+
+def test_prune(served, switch, monkeypatch):
+    """Beside the served release, the last ones that were served are kept; r3 was prepared and never served."""
+    served.prepare("r3", "r4", "r5")
+    moments = iter(range(100))
+
+    class Clock(blue_green.datetime.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return cls(2026, 1, 1, 0, next(moments), tzinfo=zone)
+
+    monkeypatch.setattr(blue_green.datetime, "datetime", Clock)
+    served["r3"].ready = 503
+    for release in ("r1", "r2", "r4"):
+        switch(release, keep=2)
+    assert switch("r3", keep=2)["failed"]
+    assert "sixty-api-r3" in served.containers
+    switch("r5", keep=2)
+    assert sorted(served.containers) == ["sixty-api-r2", "sixty-api-r4", "sixty-api-r5"]
+    assert sorted(os.listdir(served.root / "releases")) == ["r2", "r4", "r5"]
+    assert sorted(os.listdir(served.root / "config")) == ["api-r2", "api-r4", "api-r5"]
+    assert sorted(served.state()["releases"]) == ["r2", "r4", "r5"]
+    assert sorted(line["pruned"] for line in served.journal() if line["event"] == "pruned") == ["r1", "r3"]
+    # The served one stays, whatever is kept.
+    switch("r4", keep=0)
+    assert sorted(served.containers) == ["sixty-api-r4"]
+    assert switch("r4", keep=0)["due"] == []
+
+
+def test_secrets_that_cannot_be_removed_are_not_passed_over(served, switch, monkeypatch):
+    remove = shutil.rmtree
+
+    def refuse(path, **more):
+        if "config" in str(path):
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        return remove(path, **more)
+
+    monkeypatch.setattr(blue_green.shutil, "rmtree", refuse)
+    result = switch("r2", keep=0)
+    assert "Release r2 is served, but" in result["msg"]
+    assert "config/api-r1" in result["msg"]
