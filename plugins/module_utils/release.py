@@ -117,6 +117,14 @@ def outdated(releases, served, keep):
     return others[: max(0, len(others) - keep)]
 
 
+def ended(state):
+    """The engine's C(State) where it is that of an ended container, whose exit code counts; else None.
+
+    The engine calls a container that waits for its restart both running and restarting.
+    """
+    return state if state.get("Restarting") or not state.get("Running") else None
+
+
 def failure_reason(name, state, limit, logs):
     """Why a container did not become ready, from what the engine knows of it.
 
@@ -126,8 +134,7 @@ def failure_reason(name, state, limit, logs):
     """
     tail = "\n".join(f"    {line}" for line in logs.strip().splitlines()[-8:])
     said = f" Its last words:\n{tail}" if tail else " It wrote nothing."
-    # The engine calls a container that waits for its restart both running and restarting.
-    runs = state.get("Running") and not state.get("Restarting")
+    runs = not ended(state)
     if state.get("OOMKilled") or (state.get("ExitCode") == 137 and not runs):
         return f"{name} was killed with SIGKILL, most likely for memory: its limit is {limit >> 20} MB.{said}"
     if state.get("Restarting") or state.get("Restarts"):

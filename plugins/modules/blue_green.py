@@ -85,7 +85,7 @@ options:
   keep:
     description:
       - Releases that are kept beside the served one, those served last first. Containers and files of others are
-        removed after a switch; a release that was prepared and never served counts as the oldest.
+        removed after a switch; a release that failed and was never served counts as the oldest.
     type: int
     default: 3
 attributes:
@@ -240,7 +240,10 @@ class Switch:
             "running": running,
             "staged": bool(slot) and os.path.isdir(os.path.join(self.route, "slots", slot, release, "www")),
             "serving": self.serving(),
-            "manifests": {name: entry["manifest"] for name, entry in self.read_state()["releases"].items()},
+            # One that failed before it was ever served may come again as something else.
+            "manifests": {
+                name: entry["manifest"] for name, entry in self.read_state()["releases"].items() if "served" in entry
+            },
         }
 
     def serving(self):
@@ -309,12 +312,17 @@ class Switch:
                 answers = 0
                 last = f"HTTP {status} from release {release or '(no X-Release)'}" if status else release
                 container = self.container()
-                if container.attrs["State"].get("Restarting") or not container.attrs["State"].get("Running"):
-                    ended = container.attrs["State"]
+                ended = core.ended(container.attrs["State"]) or ended
                 if container.attrs["RestartCount"] - earlier >= 3 or container.status == "exited":
                     break
             time.sleep(0.25)
         container = self.container()
+        # One that ends again and again is caught while it waits for its next start.
+        deadline = time.monotonic() + 3
+        while not ended and container.attrs["RestartCount"] > earlier and time.monotonic() < deadline:
+            time.sleep(0.05)
+            container = self.container()
+            ended = core.ended(container.attrs["State"])
         state = dict(ended or container.attrs["State"], Restarts=container.attrs["RestartCount"] - earlier)
         raise Failed(
             core.failure_reason(
@@ -359,17 +367,14 @@ class Switch:
     def prune(self):
         """Remove what belongs to releases that are no longer kept: container, bundle, secrets, record."""
         state = self.read_state()
-        bundles = os.path.join(self.root, "releases")
-        prepared = os.listdir(bundles) if os.path.isdir(bundles) else []
-        known = {**{name: {} for name in prepared if core.check_release_id(name) is None}, **state["releases"]}
-        outdated = core.outdated(known, self.wanted, self.params["keep"])
+        outdated = core.outdated(state["releases"], self.wanted, self.params["keep"])
         for release in outdated:
             with contextlib.suppress(docker.errors.NotFound):
                 self.client.containers.get(self.container_name(release)).remove(force=True)
             for path in (f"releases/{release}", f"config/api-{release}"):
                 with contextlib.suppress(FileNotFoundError):
                     shutil.rmtree(os.path.join(self.root, path))
-            state["releases"].pop(release, None)
+            del state["releases"][release]
             self.journal("pruned", pruned=release)
         if outdated:
             self.write_state(state)
@@ -386,9 +391,8 @@ class Switch:
         """State by rename, and a line of history."""
         state = self.read_state()
         state.update(version=1, active={"slot": slot, "release": self.wanted})
-        state["releases"].setdefault(self.wanted, {"manifest": self.params["manifest"]})
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        state["releases"][self.wanted]["served"] = now
+        state["releases"][self.wanted] = {"manifest": self.params["manifest"], "served": now}
         self.write_state(state)
         self.journal(event, slot=slot, **more)
 
@@ -454,9 +458,13 @@ class Switch:
             except (OSError, docker.errors.DockerException) as again:
                 still += f" {self.name} could not be stopped ({again}); the next switch to another release does."
         try:
+            # On record, so that it is removed when its time comes.
+            state = self.read_state()
+            state["releases"].setdefault(self.wanted, {"manifest": self.params["manifest"]})
+            self.write_state(state)
             self.journal("failed", reason=str(error))
         except OSError as again:
-            still += f" The journal could not be written ({again})."
+            still += f" That could not be put on record ({again})."
         raise Failed(f"Release {self.wanted} is not served. {still}\n  {error}")
 
     def unroute(self, before):

@@ -721,9 +721,11 @@ def reload(engine: Engine, store: Store, tree: str, container: Container, option
     try:
         check_seen(container, store, tree)
         if options["signal"]:
-            if not handles(container.pid, core.check_signal(options["signal"])):
+            number = core.check_signal(options["signal"])
+            if not handles(container.pid, number):
                 raise ConfigTreeError(f"its main process does not handle {options['signal']}, so that was not sent")
-            engine.client.api.kill(name, options["signal"])
+            # Past the engine, which takes any signal for a stop and would never restart the container (moby/moby#41302).
+            os.kill(container.pid, number)
         else:
             refusal = run(options["command"])
             if refusal:

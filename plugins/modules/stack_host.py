@@ -108,7 +108,6 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import stack_host as core
 
-
 # Exists where systemd is the init process (sd_booted(3)).
 SYSTEMD = "/run/systemd/system"
 

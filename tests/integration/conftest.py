@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import UNLIMITED, deploy
+from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import UNLIMITED, Load, deploy
 
 # It stops the machine's container engine for a moment: only where that is asked for.
 collect_ignore = [] if os.environ.get("SIXTY_TEST_ENGINE_RESTART") == "1" else ["test_engine_restart.py"]
@@ -26,3 +26,4 @@ def unlimited(stack):
     deploy(**UNLIMITED)
     yield
     deploy()
+    Load.clear()

@@ -28,7 +28,8 @@ from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils impor
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / "inventories/local"
-BUDGET = yaml.safe_load((ROOT / "roles/memory_budget/vars/main/documented.yml").read_text())["__memory_budget_documented"]
+DOCUMENTED = ROOT / "roles/memory_budget/vars/main/documented.yml"
+BUDGET: dict[str, Any] = yaml.safe_load(DOCUMENTED.read_text())["__memory_budget_documented"]
 SETTINGS: dict[str, Any] = json.loads(os.environ.get("SIXTY_TEST_SETTINGS", "{}"))
 NAME = SETTINGS.get("stack_name", "sixty")
 SUBNETS = SETTINGS.get("stack_subnet_prefix", "10.60")
@@ -178,7 +179,7 @@ def sql(statement: str) -> str:
 
 
 def _files(path: Path) -> dict[str, tuple[Any, ...]]:
-    """Path -> what identifies its state. A directory's time moves when something was staged in it, so it is left out."""
+    """Path -> what identifies its state, but for a directory's time, which moves when something was staged in it."""
     found = {}
     for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
         with contextlib.suppress(FileNotFoundError):
@@ -214,8 +215,11 @@ def snapshot(stack: str = NAME) -> dict[str, Any]:
         for name in ("memory.soft_limit_in_bytes", "memory.low", *filter(None, stack_host.limit_files(version))):
             with contextlib.suppress(FileNotFoundError):
                 taken[f"cgroup {directory / name}"] = (directory / name).read_text()
-    settings = ("sysctl.d/60-{}.conf", "logrotate.d/{}", "systemd/system/{}.slice", "systemd/system/logrotate.timer.d/{}.conf")
-    for path in (f"/srv/{stack}", f"/var/log/{stack}", *(f"/etc/{name.format(stack)}" for name in settings)):
+    systemd = "/etc/systemd/system"
+    for path in (
+        *(f"/srv/{stack}", f"/var/log/{stack}", f"/etc/sysctl.d/60-{stack}.conf", f"/etc/logrotate.d/{stack}"),
+        *(f"{systemd}/{stack}.slice", f"{systemd}/logrotate.timer.d/{stack}.conf"),
+    ):
         taken.update(_files(Path(path)))
     # Logs are written all the time.
     return {key: value for key, value in taken.items() if not key.startswith(f"/var/log/{stack}/")}
@@ -270,7 +274,7 @@ def ask(
         return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
 
 
-def eventually(check: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+def eventually(check: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """The first true result of a check; one that cannot be asked yet counts as false."""
     end = time.monotonic() + seconds
     while True:
@@ -310,6 +314,8 @@ class Load:
 
     def __init__(self, rate: int = 100) -> None:
         self.pause = self.CLIENTS / rate
+        # Seconds from the load's begin, where something broke while it lasted.
+        self.broke = self.mended = 0.0
         self.requests: list[Request] = []
         self.acknowledged: list[int] = []
         self._over = threading.Event()
@@ -367,12 +373,13 @@ class Load:
     def report(self) -> dict[str, Any]:
         """What it came to, in numbers; times are seconds from the load's begin."""
         failed, times = self.failed, sorted(request.seconds for request in self.requests)
+        since = [request.sent for request in failed]
         return {
             "requests": len(self.requests),
             "seconds": round(max(request.sent for request in self.requests), 1),
             "failed": len(failed),
             "failed_by_kind": dict(Counter(f"{request.kind}: {request.outcome}" for request in failed)),
-            "failed_from_to": [round(min(r.sent for r in failed), 1), round(max(r.sent for r in failed), 1)] if failed else [],
+            "failed_from_to": [round(min(since), 1), round(max(since), 1)] if since else [],
             "slowest_seconds": round(times[-1], 2),
             "p99_seconds": round(times[int(len(times) * 0.99)], 3),
             "rows_acknowledged": len(self.acknowledged),
@@ -382,3 +389,32 @@ class Load:
         """Rows that were acknowledged and are not there."""
         kept = {int(line) for line in sql(f"SELECT id FROM deals WHERE name = '{self.MARK}'").split()}
         return sorted(set(self.acknowledged) - kept)
+
+    @classmethod
+    def clear(cls) -> None:
+        """Take the load's rows out again."""
+        sql(f"DELETE FROM deals WHERE name = '{cls.MARK}'")
+
+
+@contextlib.contextmanager
+def breakage(name: str) -> Iterator[Load]:
+    """A hundred requests a second around what the block breaks; then all is well again, and no row is lost."""
+    with Load() as load:
+        time.sleep(3)
+        assert load.failed == [], load.report()
+        load.broke = time.monotonic() - load.began
+        yield load
+        load.mended = eventually(lambda: serves() and time.monotonic() - load.began, "page and data are served again")
+        time.sleep(3)
+    report = load.report()
+    path = ROOT / ".dev/reports/recovery.json"
+    path.parent.mkdir(exist_ok=True)
+    reports = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**reports, name: report}, indent=2, sort_keys=True) + "\n")
+    print(name, json.dumps(report, indent=1))
+    assert load.lost() == [], "acknowledged rows are gone"
+    # Fresh rows among them: the writer got through before and afterwards.
+    writes = [request.sent for request in load.requests if (request.kind, request.outcome) == ("write", "ok")]
+    assert min(writes) < load.broke and max(writes) > load.mended
+    late = [request for request in load.failed if request.sent > load.mended]
+    assert late == []

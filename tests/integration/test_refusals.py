@@ -42,11 +42,23 @@ def overrides(service: str, **entry: Any) -> dict[str, Any]:
 BUDGETS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "one service over the budget": (
         overrides("postgres", limit="1G"),
-        ("budget/sum", "postgres 1,024 +", "= 2,128 MB > 2,048 MB, 80 MB too much", "Take 80 MB off", "postgres by 512 MB"),
+        (
+            "budget/sum",
+            "postgres 1,024 +",
+            "= 2,128 MB > 2,048 MB, 80 MB too much",
+            "Take 80 MB off",
+            "postgres by 512 MB",
+        ),
     ),
     "over the budget at the peak of the switch alone": (
         overrides("prometheus", limit="200M"),
-        ("budget/peak", "api 2 x 384 +", "= 2,072 MB > 2,048 MB, 24 MB too much", "before and after they fit", "Take 24 MB off"),
+        (
+            "budget/peak",
+            "api 2 x 384 +",
+            "= 2,072 MB > 2,048 MB, 24 MB too much",
+            "before and after they fit",
+            "Take 24 MB off",
+        ),
     ),
     "an unknown unit": (
         overrides("redis", limit="512Q"),
@@ -87,7 +99,12 @@ BUDGETS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "warnings of the documented profile, when strict": (
         {"memory_budget_strict": True},
-        ("6 errors. memory_budget_strict makes warnings errors.", "redis/maxmemory-at-limit", "64 MB = 64 MB", "hardened"),
+        (
+            "6 errors. memory_budget_strict makes warnings errors.",
+            "redis/maxmemory-at-limit",
+            "64 MB = 64 MB",
+            "hardened",
+        ),
     ),
     "an unknown service": (
         overrides("redsi", limit="64M"),

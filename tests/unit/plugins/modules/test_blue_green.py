@@ -414,27 +414,34 @@ def test_not_ready(served, switch, change, says):
     assert served.up() == ["r2"]
 
 
-def test_the_reason_of_a_restart_is_remembered(served, switch, monkeypatch):
+def test_the_reason_of_a_restart_is_remembered(served, switch):
     """A container that is up again has forgotten its exit code."""
-    bad = served["r2"]
-    bad.ready, bad.states = 503, [{}, {}, {"Restarting": True, "Running": True, "ExitCode": 137}, {"Running": True}]
-    started = Container.start
-
-    def start(self):
-        started(self)
-        bad.restarts = 0
-
-    monkeypatch.setattr(Container, "start", start)
-    answers = served.answer
+    killed = {"Restarting": True, "Running": True, "ExitCode": 137}
+    bad, answers = served["r2"], served.answer
+    bad.ready, bad.states = 503, [{}, {}, {}, killed, {"Running": True}]
 
     def restarting(server, path):
-        bad.restarts += 1
+        bad.restarts += server == SLOTS["green"]
         return answers(server, path)
 
     served.answer = restarting
     result = switch("r2", ready_timeout=20)
     assert "killed with SIGKILL, most likely for memory: its limit is 384 MB" in result["msg"]
+    assert bad.restarts == 3
     assert still_r1(served)
+
+
+def test_a_reason_that_was_missed_is_waited_for(served, switch):
+    """An unanswered request takes seconds, and meanwhile the container is restarted."""
+    bad, answers = served["r2"], served.answer
+    bad.ready, bad.states = 503, [{}] * 9 + [{"Restarting": True, "ExitCode": 7}]
+
+    def restarting(server, path):
+        bad.restarts += 3 * (server == SLOTS["green"])
+        return answers(server, path)
+
+    served.answer = restarting
+    assert "sixty-api-r2 ended with exit code 7 and was restarted 3 times." in switch("r2")["msg"]
 
 
 def test_restarts_of_earlier_days_do_not_count(served, switch):
@@ -455,7 +462,8 @@ def test_the_read_back_fails(served, switch, broken):
 
     def replace(source, target):
         rename(source, target)
-        order.append(served.link())
+        if target.endswith("active"):
+            order.append(served.link())
 
     served.nginx_answers = lambda path: (200, "r1", None)
     broken.setattr(blue_green.os, "replace", replace)
@@ -551,7 +559,7 @@ def test_the_disk_is_full_for_everything(served, switch, monkeypatch):
     monkeypatch.setattr(blue_green.Switch, "journal", full)
     result = switch("r2")
     assert OLD_SERVES in result["msg"]
-    assert "The journal could not be written ([Errno 28] No space left on device)." in result["msg"]
+    assert "That could not be put on record ([Errno 28] No space left on device)." in result["msg"]
 
 
 def test_a_bundle_without_a_page(served, switch):
@@ -628,7 +636,7 @@ def test_the_route_cannot_be_put_back(served, switch, monkeypatch):
 def test_what_follows_the_switch_fails(served, switch, broken, place, error):
     """The new release serves; the message must not say otherwise, and the next run finishes."""
 
-    def fail(*_arguments):
+    def fail(*_arguments, **_more):
         raise error
 
     if place == "retire":
@@ -711,6 +719,15 @@ def test_the_route_is_none_of_ours(served, switch, link):
     assert (served.up(), served.events) == (["r1"], [])
 
 
+def test_a_release_that_was_never_served_may_change(served, switch):
+    served["r2"].ready = 503
+    assert switch("r2")["failed"]
+    served["r2"].ready = 200
+    assert not switch("r2", manifest="mended")["failed"]
+    assert served.state()["releases"]["r2"]["manifest"] == "mended"
+    assert "made of something else" in switch("r2")["msg"]
+
+
 def test_a_release_never_changes(served, switch):
     result = switch("r1", manifest="other")
     assert "Release r1 exists already and is made of something else" in result["msg"]
@@ -741,30 +758,33 @@ def test_the_engine_does_not_answer(served, switch, monkeypatch):
 
 
 def test_prune(served, switch, monkeypatch):
-    """Beside the served release, the last ones that were served are kept; r3 was prepared and never served."""
-    served.prepare("r3", "r4", "r5")
+    """Beside the served release, the last ones that were served are kept; r3 failed and was never served."""
+    served.prepare("r6")
     moments = iter(range(100))
 
     class Clock(blue_green.datetime.datetime):
         @classmethod
         def now(cls, zone=None):
-            return cls(2026, 1, 1, 0, next(moments), tzinfo=zone)
+            return cls(2100, 1, 1, 0, next(moments), tzinfo=zone)
 
     monkeypatch.setattr(blue_green.datetime, "datetime", Clock)
+    switch("r2", keep=2)
+    served.prepare("r4")
+    switch("r4", keep=2)
+    served.prepare("r3")
     served["r3"].ready = 503
-    for release in ("r1", "r2", "r4"):
-        switch(release, keep=2)
     assert switch("r3", keep=2)["failed"]
-    assert "sixty-api-r3" in served.containers
+    assert sorted(served.containers) == [f"sixty-api-r{number}" for number in (1, 2, 3, 4, 6)]
+    served.prepare("r5")
     switch("r5", keep=2)
-    assert sorted(served.containers) == ["sixty-api-r2", "sixty-api-r4", "sixty-api-r5"]
-    assert sorted(os.listdir(served.root / "releases")) == ["r2", "r4", "r5"]
-    assert sorted(os.listdir(served.root / "config")) == ["api-r2", "api-r4", "api-r5"]
+    assert sorted(served.containers) == [f"sixty-api-r{number}" for number in (2, 4, 5, 6)]
+    assert sorted(os.listdir(served.root / "releases")) == ["r2", "r4", "r5", "r6"]
+    assert sorted(os.listdir(served.root / "config")) == ["api-r2", "api-r4", "api-r5", "api-r6"]
     assert sorted(served.state()["releases"]) == ["r2", "r4", "r5"]
     assert sorted(line["pruned"] for line in served.journal() if line["event"] == "pruned") == ["r1", "r3"]
-    # The served one stays, whatever is kept.
+    # The served one stays, whatever is kept, and so does one that is only prepared.
     switch("r4", keep=0)
-    assert sorted(served.containers) == ["sixty-api-r4"]
+    assert sorted(served.containers) == ["sixty-api-r4", "sixty-api-r6"]
     assert switch("r4", keep=0)["due"] == []
 
 
