@@ -506,7 +506,7 @@ def test_secrets_reach_neither_output_nor_system_log(service, system_log):
     assert later.result["files"] == {"added": ["users.acl"], "changed": ["secrets/password"], "removed": []}
     refused = service.land(
         "-vvv",
-        args={"validate": {"image": IMAGE, "command": ["cat", "/etc/sixty/current/users.acl", "/none"]}},
+        args={"validate": {"image": IMAGE, "user": "0:0", "command": ["cat", "/etc/sixty/current/users.acl", "/none"]}},
         prefix=prefix,
     )
     texts.append(refused.text)
