@@ -146,6 +146,19 @@ def sysctl_file(stack):
     return f"/etc/sysctl.d/60-{stack}.conf"
 
 
+def boot_file(stack):
+    """The file that makes the parent cgroup again after a boot, where the engine does not use systemd's slices."""
+    return f"/etc/tmpfiles.d/60-{stack}.conf"
+
+
+def boot_lines(directory, version, limit):
+    """Text of that file (tmpfiles.d(5)): the engine itself would make the parent again, but without its limit."""
+    memory, swap = limit_files(version)
+    values = {memory: page_floor(limit), swap: 0 if version == 2 else page_floor(limit)}
+    lines = [f"d {directory} 0755 root root -"]
+    return "\n".join([*lines, *(f"w {directory}/{name} - - - - {value}" for name, value in values.items()), ""])
+
+
 def plan_sysctls(stack, desired, observed):
     """Steps for kernel settings: the running value, and the file that sets it after a boot."""
     steps = [

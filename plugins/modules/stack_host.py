@@ -14,7 +14,7 @@ description:
     the sum of all containers and not only each one. Every service has its own cgroup below it,
     which outlives the service's containers.
   - With the engine's systemd cgroup driver the cgroups are slice units, which systemd sets up
-    again after a boot. With the cgroupfs driver they are directories.
+    again after a boot. With the cgroupfs driver they are directories, and systemd-tmpfiles sets the limit after a boot.
 options:
   name:
     description: Name of the stack; the parent cgroup is called after it.
@@ -240,6 +240,9 @@ class Host:
             # A cgroup that is yet to be made has the files that its siblings have.
             if value is not None or (not made and self.swap_accounting(root)):
                 observed[name] = value
+        boot = core.boot_file(self.stack)
+        text = core.boot_lines(self.parent, self.version, self.params["memory_limit"])
+        steps += core.plan_files("file", {boot: text}, {boot: read_text(boot)})
         return steps + core.plan_limits(self.parent, self.version, self.params["memory_limit"], observed)
 
     def swap_accounting(self, root_file):
@@ -307,7 +310,7 @@ class Host:
     # -- remove
 
     def leftovers(self):
-        paths = [core.sysctl_file(self.stack), *self.params["files"]]
+        paths = [core.sysctl_file(self.stack), core.boot_file(self.stack), *self.params["files"]]
         if self.systemd:
             names = os.listdir(core.UNIT_DIR)
             prefixes = (f"{self.stack}.slice", f"{self.stack}-")

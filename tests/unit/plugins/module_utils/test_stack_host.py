@@ -178,3 +178,28 @@ def test_diff():
         "before": "/srv/y: 0:5 0700\n/cg/memory.max: -1\n/etc/f: a\n",
         "after": "/srv/x: 0:5 0750\n/srv/y: 0:5 0750\n/cg/memory.max: 4096\n/etc/f: a\n/etc/f: b\n",
     }
+
+
+@pytest.mark.parametrize(
+    ("version", "lines"),
+    [
+        (
+            1,
+            [
+                "d /cg/sixty 0755 root root -",
+                "w /cg/sixty/memory.limit_in_bytes - - - - 8192",
+                "w /cg/sixty/memory.memsw.limit_in_bytes - - - - 8192",
+            ],
+        ),
+        (
+            2,
+            [
+                "d /cg/sixty 0755 root root -",
+                "w /cg/sixty/memory.max - - - - 8192",
+                "w /cg/sixty/memory.swap.max - - - - 0",
+            ],
+        ),
+    ],
+)
+def test_a_boot_makes_the_parent_and_its_limit_again(version, lines):
+    assert stack_host.boot_lines("/cg/sixty", version, 8192 + 5).splitlines() == lines

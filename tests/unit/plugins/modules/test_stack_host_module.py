@@ -60,6 +60,7 @@ def machine(version, root, monkeypatch):
     monkeypatch.setattr(core, "CGROUPS", str(made.cgroups))
     monkeypatch.setattr(core, "UNIT_DIR", str(made.units))
     monkeypatch.setattr(core, "sysctl_file", lambda stack: str(root / "etc" / f"60-{stack}.conf"))
+    monkeypatch.setattr(core, "boot_file", lambda stack: str(root / "etc" / f"60-{stack}.boot"))
     monkeypatch.setattr(
         stack_host.Host, "sysctl_path", staticmethod(lambda name: str(made.sysctls / name.replace(".", "/")))
     )
