@@ -84,7 +84,7 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: images lint test test-unit test-api test-frontend test-integration test-molecule test-archive test-fresh test-fresh-sudo docs
+.PHONY: benchmark-deploy images lint test test-unit test-api test-frontend test-integration test-molecule test-archive test-fresh test-fresh-sudo docs
 lint: setup-test setup-app ## All linters
 	bash tests/lint.sh
 
@@ -109,6 +109,9 @@ test-molecule: setup-test images ## Each role on a host of its own
 
 docs: setup ## Write the role READMEs and the README's budget table
 	$(BIN)/python scripts/docs.py
+
+benchmark-deploy: setup ## Time of a deploy that has nothing to do, against one task a file
+	$(BIN)/python benchmarks/no_change_deploy/run.py $(ARGS)
 
 test-archive: setup-test ## The Galaxy archive, built, installed and deployed from
 	bash tests/archive.sh

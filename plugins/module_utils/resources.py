@@ -43,7 +43,7 @@ def container_resources(
         "shm_size": service.shm_size and exact(service.shm_size),
         "tmpfs": [
             f"{path}:size={exact(size).lower()},mode=1777,noexec,nosuid,nodev{owner}"
-            for path, size in service.tmpfs.items()
+            for path, size in sorted(service.tmpfs.items())
         ]
         or None,
     }

@@ -103,7 +103,9 @@ limit:
 """
 
 import contextlib
+import errno
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import stack_host as core
@@ -154,6 +156,18 @@ def write_kernel(path, value):
 
 def is_size(value):
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def remove_group(path):
+    """Remove a cgroup; the engine may be taking down a container in it that ended a moment ago."""
+    for _attempt in range(50):
+        try:
+            return os.rmdir(path)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        time.sleep(0.1)
+    return os.rmdir(path)
 
 
 class Host:
@@ -353,7 +367,7 @@ class Host:
             self.run("systemctl", "disable", "--now", "--quiet", *units)
         for path in [*groups, *files]:
             try:
-                (os.rmdir if path in groups else os.unlink)(path)
+                (remove_group if path in groups else os.unlink)(path)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -369,11 +369,11 @@ class Load:
     def failed(self) -> list[Request]:
         return [request for request in self.requests if request.outcome != "ok"]
 
-    def is_well(self, seconds: float = 3) -> bool:
-        """Requests of every kind were answered for some seconds, and none of them failed."""
-        since = time.monotonic() - self.began - seconds
-        recent = [request for request in list(self.requests) if request.sent + request.seconds > since]
-        return since > 0 and {(r.kind, r.outcome) for r in recent} == {(kind, "ok") for kind in self.MIX}
+    def is_well(self, since: float) -> bool:
+        """For three seconds, all after a moment, requests of every kind were answered and none failed."""
+        start = time.monotonic() - 3
+        ended = [r for r in list(self.requests) if self.began + r.sent + r.seconds > start]
+        return start > since and {(r.kind, r.outcome) for r in ended} == {(kind, "ok") for kind in self.MIX}
 
     def report(self) -> dict[str, Any]:
         """What it came to, in numbers; times are seconds from the load's begin."""
@@ -405,11 +405,11 @@ class Load:
 def breakage(name: str) -> Iterator[Load]:
     """A hundred requests a second around what the block breaks, until all is well again; and no row is lost."""
     with Load() as load:
-        eventually(load.is_well, "the load is served before anything breaks")
+        eventually(lambda: load.is_well(load.began), "the load is served before anything breaks")
         assert load.failed == [], load.report()
         yield load
-        eventually(serves, "page and data are served again")
-        eventually(load.is_well, "the load is served again")
+        mended = eventually(lambda: serves() and time.monotonic(), "page and data are served again")
+        eventually(lambda: load.is_well(mended), "the load is served again")
     report = load.report()
     path = ROOT / ".dev/reports/recovery.json"
     path.parent.mkdir(exist_ok=True)

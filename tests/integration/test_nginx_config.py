@@ -870,9 +870,9 @@ def test_tls(stack: Stack) -> None:
     context.set_alpn_protocols(["h2", "http/1.1"])
     for version, expected in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
         context.minimum_version = context.maximum_version = version
-        with socket.create_connection(("127.0.0.1", nginx.https), timeout=5) as plain:
-            with context.wrap_socket(plain, server_hostname="localhost") as secured:
-                assert (secured.version(), secured.selected_alpn_protocol()) == (expected, "h2")
+        plain = socket.create_connection(("127.0.0.1", nginx.https), timeout=5)
+        with plain, context.wrap_socket(plain, server_hostname="localhost") as secured:
+            assert (secured.version(), secured.selected_alpn_protocol()) == (expected, "h2")
     with socket.create_connection(("127.0.0.1", nginx.https), timeout=5) as plain:
         plain.sendall(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert plain.recv(4096).startswith(b"HTTP/1.1 308 ")

@@ -59,4 +59,6 @@ def test_one_service_is_restarted_and_no_other():
 
 def test_an_unknown_service_is_refused_before_any_restart():
     with untouched():
-        refused("mysql", "Nothing was restarted", playbook="playbooks/restart_services.yml", restart_services="redis,mysql")
+        refused(
+            "mysql", "Nothing was restarted", playbook="playbooks/restart_services.yml", restart_services="redis,mysql"
+        )
