@@ -724,7 +724,7 @@ def reload(engine: Engine, store: Store, tree: str, container: Container, option
             number = core.check_signal(options["signal"])
             if not handles(container.pid, number):
                 raise ConfigTreeError(f"its main process does not handle {options['signal']}, so that was not sent")
-            # Past the engine, which takes any signal for a stop and would never restart the container (moby/moby#41302).
+            # Past the engine, which takes any signal for a stop and never restarts the container (moby/moby#41302).
             os.kill(container.pid, number)
         else:
             refusal = run(options["command"])
