@@ -10,6 +10,8 @@ PLAYBOOK := $(BIN)/ansible-playbook
 LOCAL := -i inventories/local
 # Further arguments: make deploy-local ARGS="--check --diff"
 ARGS ?=
+# Further arguments of the tests: make test-unit PYTEST_ARGS="-k budget"
+PYTEST_ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
@@ -84,12 +86,12 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: benchmark-deploy images lint test test-unit test-api test-frontend test-integration test-molecule test-archive test-fresh test-fresh-sudo docs
+.PHONY: benchmark-deploy images lint test test-unit test-api test-frontend test-integration test-recovery test-molecule test-archive test-fresh test-fresh-sudo docs
 lint: setup-test setup-app ## All linters
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
-	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q $(ARGS)
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q $(PYTEST_ARGS)
 
 images: setup-python
 	$(PLAYBOOK) $(LOCAL) tests/images.yml $(ARGS)
@@ -102,7 +104,12 @@ test-frontend: setup-app ## The frontend's components
 
 test-integration: deploy-local images setup-test ## The running stack, and every refusal
 	set -a; . .dev/images.env; set +a
-	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q $(ARGS)
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q $(PYTEST_ARGS)
+
+test-recovery: deploy-local images setup-test ## What breaks comes back; it restarts the container engine
+	set -a; . .dev/images.env; set +a
+	cd $(COLLECTION) && SIXTY_TEST_ENGINE_RESTART=1 PYTHONPATH=$(CURDIR)/.dev/collections \
+	  $(CURDIR)/$(BIN)/python -m pytest tests/integration/test_under_load.py tests/integration/test_engine_restart.py -q -s
 
 test-molecule: setup-test images ## Each role on a host of its own
 	bash tests/molecule.sh
