@@ -411,7 +411,7 @@ def stack(networks: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPath
     trees = render(base, {
         "main": {
             **shared,
-            "nginx_rate_limit_rate": "2r/s", "nginx_rate_limit_burst": 3, "nginx_rate_limit_connections": 2,
+            "nginx_rate_limit_rate": "2r/s", "nginx_rate_limit_burst": 3, "nginx_rate_limit_connections": 2, "nginx_rate_limit_streams": 2,
             "nginx_rate_limit_exempt": [a["Subnet"], b["Subnet"], "203.0.113.0/24"],
             "nginx_trusted_proxies": [a["Gateway"], b["Gateway"], "10.255.0.0/16"],
             "nginx_cors_origins": [ORIGIN],
@@ -711,6 +711,18 @@ def test_connections_are_limited_for_each_address(stack: Stack, nginx: Nginx, sl
     for holder in holders:
         holder.join(5)
     assert nginx.get("/api/echo", X_Forwarded_For="198.51.100.7").status == 200
+
+
+def test_open_streams_are_limited_by_themselves(nginx: Nginx, slow: threading.Event) -> None:
+    address = {"X-Forwarded-For": "198.51.100.9"}
+    with contextlib.ExitStack() as streams:
+        for expected in (200, 200, 429):
+            connection = streams.enter_context(contextlib.closing(nginx.connection()))
+            connection.request("GET", "/api/stream", headers=address)
+            assert connection.getresponse().status == expected
+        # Two requests at a time are allowed, and two streams are open.
+        assert nginx.get("/api/echo", X_Forwarded_For="198.51.100.9").status == 200
+        slow.set()
 
 
 def test_a_body_that_is_too_large(stack: Stack, nginx: Nginx) -> None:

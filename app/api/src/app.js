@@ -3,13 +3,16 @@ import { finished } from 'node:stream';
 import fastify, { LogController } from 'fastify';
 import { createCache } from './cache.js';
 import { createDatabase } from './db.js';
+import { createDealEvents } from './deal-events.js';
 import { describeError, notFound } from './errors.js';
 import { startCollector } from './memory.js';
 import { createMetrics } from './metrics.js';
+import { createStreams } from './streams.js';
 import { validatorCompiler } from './validation.js';
 import activities from './routes/activities.js';
 import deals from './routes/deals.js';
 import operations from './routes/operations.js';
+import stream, { dealMessages, resyncMessage } from './routes/stream.js';
 import summaries from './routes/summaries.js';
 
 const JSON_TYPE = 'application/json; charset=utf-8';
@@ -21,7 +24,8 @@ function requestId({ headers }) {
 
 /**
  * The application, not yet listening. `config` is that of loadServerConfig, `logger` a pino logger. The instance has
- * `lifecycle` ({ draining, inFlight }); `close()` also closes the pool and the connection to Redis.
+ * `lifecycle` ({ draining, inFlight }); `close()` also ends the streams and closes the connections to PostgreSQL and
+ * Redis.
  */
 export async function buildApp({ config, logger }) {
   const { release } = config;
@@ -75,7 +79,22 @@ export async function buildApp({ config, logger }) {
 
   const db = createDatabase({ ...config, log: logger });
   const cache = createCache({ ...config, log: logger });
-  const metrics = createMetrics({ release, db, cache, inFlight });
+  const streams = createStreams({
+    max: config.streamMax,
+    onDrop(pending) {
+      metrics.streamsDropped.inc();
+      logger.warn(`a stream is cut: its client left ${pending} bytes unread`);
+    },
+  });
+  const dealEvents = createDealEvents({
+    ...config,
+    log: logger,
+    // Whoever hears of a change must be able to read it, and the writer may not have come so far yet.
+    prepare: async () => streams.size() > 0 && cache.invalidate(),
+    onEvents: (events) => streams.send(dealMessages(events)),
+    onGap: (reason, event) => streams.send(resyncMessage(event, reason)),
+  });
+  const metrics = createMetrics({ release, db, cache, streams, dealEvents, inFlight });
   const stopCollector = startCollector({
     gc: config.gc,
     inFlight,
@@ -92,6 +111,9 @@ export async function buildApp({ config, logger }) {
   app.decorate('db', db);
   app.decorate('cache', cache);
   app.decorate('metrics', metrics);
+  app.decorate('streams', streams);
+  app.decorate('dealEvents', dealEvents);
+  app.decorateRequest('becomeStream', null);
 
   /**
    * Every write of the API: a transaction, then, before the response, its announcement to all readers. Whoever
@@ -122,13 +144,19 @@ export async function buildApp({ config, logger }) {
     const start = performance.now();
     lifecycle.inFlight += 1;
     mark(request, reply);
+    // A stream is no request to wait for, and its duration is not that of an answer.
+    let streaming = false;
+    request.becomeStream = () => {
+      streaming = true;
+      lifecycle.inFlight -= 1;
+    };
     // Not onResponse: that one does not run when the client leaves before the answer.
     finished(reply.raw, (error) => {
-      lifecycle.inFlight -= 1;
-      const status = error ? 499 : reply.raw.statusCode;
+      if (!streaming) lifecycle.inFlight -= 1;
+      const status = error && !streaming ? 499 : reply.raw.statusCode;
       const seconds = (performance.now() - start) / 1_000;
       const route = request.routeOptions.url ?? 'unmatched';
-      metrics.httpDuration.observe({ method: request.method, route, status }, seconds);
+      if (!streaming) metrics.httpDuration.observe({ method: request.method, route, status }, seconds);
       const line = { method: request.method, url: request.url, status, duration_ms: Math.round(seconds * 1e6) / 1e3 };
       // Probes and scrapes come every few seconds for ever.
       request.log[route.startsWith('/api/') || route === 'unmatched' ? 'info' : 'debug'](line, 'request');
@@ -143,8 +171,11 @@ export async function buildApp({ config, logger }) {
     mark(request, reply);
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
   });
+  // The server closes when its last answer is out.
+  app.addHook('preClose', async () => streams.close());
   app.addHook('onClose', async () => {
     stopCollector();
+    await dealEvents.close();
     cache.close();
     await db.close();
   });
@@ -158,6 +189,7 @@ export async function buildApp({ config, logger }) {
   await app.register(deals, { prefix: '/api' });
   await app.register(activities, { prefix: '/api' });
   await app.register(summaries, { prefix: '/api' });
+  await app.register(stream, { prefix: '/api' });
   await app.ready();
   return app;
 }

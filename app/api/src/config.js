@@ -53,7 +53,8 @@ const DATABASE = {
   DATABASE_NAME: { parse: string, required: true },
   DATABASE_USER: { parse: string, required: true },
   DATABASE_PASSWORD_FILE: { parse: secretFile, required: true },
-  DATABASE_POOL_MAX: { parse: integer(1, 100), fallback: 5 },
+  // One of them listens to the changes of deals, so that a budget of connections stays the sum of these.
+  DATABASE_POOL_MAX: { parse: integer(2, 100), fallback: 5 },
   DATABASE_CONNECT_TIMEOUT_MS: { parse: integer(100, 60_000), fallback: 2_000 },
   DATABASE_STATEMENT_TIMEOUT_MS: { parse: integer(100, 600_000), fallback: 5_000 },
 };
@@ -73,6 +74,7 @@ const SERVER = {
   LOG_LEVEL: { parse: oneOf('debug', 'info', 'warn', 'error'), fallback: 'info' },
   GC_HEAP_MARK_MB: { parse: integer(0, 65_536), fallback: 0 },
   GC_MIN_INTERVAL_SECONDS: { parse: integer(1, 3_600), fallback: 10 },
+  STREAM_MAX: { parse: integer(0, 10_000), fallback: 200 },
   DRAIN_TIMEOUT_SECONDS: { parse: integer(0, 3_600), fallback: 25 },
 };
 
@@ -126,6 +128,7 @@ export function loadServerConfig(env) {
     cache: { maxEntries: values.CACHE_MAX_ENTRIES, ttlSeconds: values.CACHE_TTL_SECONDS },
     log: { file: values.LOG_FILE, level: values.LOG_LEVEL },
     gc: { heapMarkMb: values.GC_HEAP_MARK_MB, minIntervalSeconds: values.GC_MIN_INTERVAL_SECONDS },
+    streamMax: values.STREAM_MAX,
     drainTimeoutSeconds: values.DRAIN_TIMEOUT_SECONDS,
   };
 }

@@ -56,11 +56,12 @@ const isStatementTimeout = ({ code }) => code === '57014';
  * Errors: ApiError `database_unavailable`, `database_busy`, `database_timeout`, `outcome_unknown`, or pg's own.
  */
 export function createDatabase({ database, release, log }) {
+  const max = database.poolMax - 1; // the other one listens, see deal-events.js
   const pool = new pg.Pool({
     ...connectionOptions(database, `sixty-api/${release}`),
     // The server's own limit does not help when the network swallows its answer.
     query_timeout: database.statementTimeoutMs + 1_000,
-    max: database.poolMax,
+    max,
     idleTimeoutMillis: 30_000,
   });
   let available = true;
@@ -84,7 +85,7 @@ export function createDatabase({ database, release, log }) {
 
   function translate(error) {
     if (isPoolExhausted(error)) {
-      const message = `all ${database.poolMax} database connections are busy; nothing was changed`;
+      const message = `all ${max} database connections are busy; nothing was changed`;
       return new ApiError(503, 'database_busy', message, { retryAfter: 1, cause: error });
     }
     if (isStatementTimeout(error)) {

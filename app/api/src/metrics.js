@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
 /** The metrics of one application; gauges read their source when they are scraped. */
-export function createMetrics({ release, db, cache, inFlight }) {
+export function createMetrics({ release, db, cache, streams, dealEvents, inFlight }) {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
@@ -26,7 +26,9 @@ export function createMetrics({ release, db, cache, inFlight }) {
   gauge('postgres_up', '1 unless the last use of PostgreSQL failed', db.isAvailable);
   gauge('cache_up', '1 while Redis is in use, 0 while it is bypassed', cache.isTrusted);
   gauge('cache_memory_entries', 'Entries of the in-process cache', cache.entries);
-  gauge('http_requests_in_flight', 'Requests that are being answered', inFlight);
+  gauge('http_requests_in_flight', 'Requests that are being answered, without the streams', inFlight);
+  gauge('streams_open', 'Event streams that are open', streams.size);
+  gauge('stream_listener_up', '1 while changes of deals are heard from PostgreSQL', dealEvents.isListening);
 
   return {
     registry,
@@ -35,6 +37,11 @@ export function createMetrics({ release, db, cache, inFlight }) {
       help: 'Duration of requests; status 499 is a client that left before the answer',
       labelNames: ['method', 'route', 'status'],
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    }),
+    streamsDropped: new Counter({
+      name: 'streams_dropped_total',
+      help: 'Event streams cut because their client did not read',
       registers,
     }),
     cacheRequests: new Counter({

@@ -32,6 +32,7 @@ test('defaults', () => {
     cache: { maxEntries: 50, ttlSeconds: 30 },
     log: { file: undefined, level: 'info' },
     gc: { heapMarkMb: 0, minIntervalSeconds: 10 },
+    streamMax: 200,
     drainTimeoutSeconds: 25,
   });
   assert.equal(loadCommandConfig(good).lockTimeoutSeconds, 5);
@@ -44,7 +45,7 @@ describe('refused', () => {
     [{ DATABASE_HOST: '' }, 'DATABASE_HOST is not set'],
     [{ PORT: '70000' }, 'PORT: "70000" is not an integer from 0 to 65535'],
     [{ PORT: '3000x' }, 'PORT: "3000x" is not an integer from 0 to 65535'],
-    [{ DATABASE_POOL_MAX: '0' }, 'DATABASE_POOL_MAX: "0" is not an integer from 1 to 100'],
+    [{ DATABASE_POOL_MAX: '1' }, 'DATABASE_POOL_MAX: "1" is not an integer from 2 to 100'],
     [{ CACHE_TTL_SECONDS: '1.5' }, 'CACHE_TTL_SECONDS: "1.5" is not an integer from 1 to 3600'],
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL: "loud" is not one of debug, info, warn, error'],
     [{ DATABASE_PASSWORD_FILE: undefined }, 'DATABASE_PASSWORD_FILE is not set'],

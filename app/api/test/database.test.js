@@ -11,7 +11,7 @@ const app = await environment.app(through);
 const count = async (name) =>
   Number((await environment.sql('SELECT count(*) FROM deals WHERE name = $1', [name]))[0].count);
 
-test('the pool has its limit and its name', async () => {
+test('the connections have their limit, with the one that listens, and their name', async () => {
   await Promise.all(Array.from({ length: 20 }, (_, page) => get(app, `/api/deals?page=${page + 1}`)));
   const rows = await environment.sql(
     "SELECT application_name FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'sixty-api/%'",
@@ -130,7 +130,7 @@ test('a statement that takes too long is ended by the server', async () => {
 });
 
 test('a full pool is said to be busy; readiness does not suffer', async () => {
-  const tiny = await environment.app({ DATABASE_POOL_MAX: '1', DATABASE_CONNECT_TIMEOUT_MS: '300' });
+  const tiny = await environment.app({ DATABASE_POOL_MAX: '2', DATABASE_CONNECT_TIMEOUT_MS: '300' });
   await tiny.db.transaction(async (query) => {
     await query('SELECT 1');
     await get(tiny, '/health/ready');
