@@ -411,7 +411,8 @@ def stack(networks: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPath
     trees = render(base, {
         "main": {
             **shared,
-            "nginx_rate_limit_rate": "2r/s", "nginx_rate_limit_burst": 3, "nginx_rate_limit_connections": 2, "nginx_rate_limit_streams": 2,
+            "nginx_rate_limit_rate": "2r/s", "nginx_rate_limit_burst": 3, "nginx_rate_limit_connections": 2,
+            "nginx_rate_limit_streams": 2,
             "nginx_rate_limit_exempt": [a["Subnet"], b["Subnet"], "203.0.113.0/24"],
             "nginx_trusted_proxies": [a["Gateway"], b["Gateway"], "10.255.0.0/16"],
             "nginx_cors_origins": [ORIGIN],
