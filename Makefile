@@ -61,7 +61,7 @@ setup-app: app/api/node_modules/.package-lock.json app/frontend/node_modules/.pa
 
 # -- the stack
 
-.PHONY: deploy-local deploy-production check-health check-resources restart-services destroy-local compose
+.PHONY: deploy-local deploy-production check-health check-resources restart-services rollback-emergency releases destroy-local compose
 deploy-local: setup-python ## Deploy the stack on this machine: http://localhost
 	$(PLAYBOOK) $(LOCAL) deploy.yml $(ARGS)
 
@@ -77,6 +77,12 @@ check-resources: setup-python ## Memory of each container against its budget; no
 
 restart-services: setup-python ## Restart services one at a time: make restart-services SERVICES=redis,nginx
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/restart_services.yml $(if $(SERVICES),-e restart_services=$(SERVICES)) $(ARGS)
+
+rollback-emergency: setup-python ## Back to the release before: make rollback-emergency [RELEASE=<id>]
+	$(PLAYBOOK) -i $(INVENTORY) rollback.yml $(if $(RELEASE),-e release_id=$(RELEASE)) $(ARGS)
+
+releases: setup-python ## The releases that are kept, and what became of them
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/releases.yml $(ARGS)
 
 destroy-local: setup-python ## Remove the local stack; the database only with PURGE=1
 	$(PLAYBOOK) $(LOCAL) playbooks/destroy.yml -e docker_host_purge=$(if $(filter 1,$(PURGE)),true,false) $(ARGS)

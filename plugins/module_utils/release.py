@@ -10,6 +10,7 @@ nginx follows that link for every request, so one rename moves frontend and API 
 
 from __future__ import annotations
 
+import json
 import re
 import urllib.parse
 
@@ -46,7 +47,8 @@ def check_arguments(params):
     paths = [*params["paths"], params["health_path"]]
     if not params["paths"] or not all(path.startswith("/") for path in paths):
         problems.append(f"paths needs one path at least, and every path begins with a slash: {paths}")
-    least = {"successes": 1, "ready_timeout": 1, "read_back_timeout": 1, "drain_timeout": 0, "keep": 0}
+    least = dict.fromkeys(("successes", "ready_timeout", "read_back_timeout"), 1)
+    least.update(dict.fromkeys(("drain_timeout", "keep", "lock_timeout"), 0))
     problems += [f"{name} is {params[name]}, at least {low}" for name, low in least.items() if params[name] < low]
     return f"{'; '.join(problems)}. Nothing was changed." if problems else None
 
@@ -75,6 +77,8 @@ def is_shared_asset(name):
 def plan(wanted, manifest, observed):
     """What has to happen so that C(wanted) is the release that is served.
 
+    The manifest is empty where it is not known: after a rollback without a record.
+
     C(observed): C(slot) and C(release) of the route link; C(running) the names of the API's running
     releases; C(staged) whether the bundle lies in its slot; C(manifests) release id -> manifest digest
     of the releases made before; C(serving) the release id read back through nginx, or None.
@@ -83,7 +87,7 @@ def plan(wanted, manifest, observed):
     retire. An empty list means that nothing is due.
     """
     known = observed["manifests"].get(wanted)
-    if known is not None and known != manifest:
+    if known and known != manifest:
         return {
             "steps": [],
             "error": f"Release {wanted} exists already and is made of something else (manifest {known}, "
@@ -98,7 +102,7 @@ def plan(wanted, manifest, observed):
         if wanted not in observed["running"] or observed["serving"] != wanted:
             steps += ["start", "verify"]
         # One that is not on record was routed by a run that did not come to its end.
-        if steps or known is None:
+        if steps or known != manifest:
             steps.append("read_back")
     else:
         steps = ["stage", "start", "verify", "route", "read_back"]
@@ -106,6 +110,107 @@ def plan(wanted, manifest, observed):
     if strangers:
         steps.append("retire")
     return {"steps": steps, "retire": strangers, "error": None}
+
+
+def put_on_record(releases, event, release, moment, line):
+    """Note in C(releases), id -> record, what an event of the journal came to; C(line) is what it says besides.
+
+    A record has C(manifest) and, once served, C(served_first) and C(served), the begin of the last time. C(rolled_back)
+    is when one was rolled back from, until it is served again; C(instead_of) is on the one that is served since. Going
+    forward again to a release that was rolled back from undoes that, and marks nothing.
+    """
+    if event == "pruned":
+        releases.pop(line["pruned"], None)
+    elif event == "failed":
+        releases.setdefault(release, {"manifest": ""})
+    elif event in ("switched", "restored", "rolled_back"):
+        old = releases.get(release, {})
+        first = old.get("served_first", old.get("served", moment))
+        new = {"manifest": line.get("manifest") or old.get("manifest", ""), "served_first": first, "served": moment}
+        if event == "restored" and "instead_of" in old:
+            new["instead_of"] = old["instead_of"]
+        previous = line.get("previous")
+        if event == "rolled_back" and previous and "rolled_back" not in old:
+            new["instead_of"] = previous
+            releases.setdefault(previous, {"manifest": ""})["rolled_back"] = moment
+        releases[release] = new
+
+
+def history(lines):
+    """Records from the journal's lines, for a state that was lost. A line that was cut short tells nothing."""
+    releases = {}
+    for text in lines:
+        try:
+            line = json.loads(text)
+            put_on_record(releases, line["event"], line["release"], line["time"], line)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return releases
+
+
+def rollback_target(wanted, observed, records):
+    """(release to go to, None), or (None, error).
+
+    Without C(wanted) it is the one that was served last before the routed one. A release that was rolled back from is
+    none, and one that is served because of a rollback stays: to ask twice is not to go back twice. The engine's start
+    times tell the order of releases that are on no record.
+    """
+    routed, kept = observed["release"], observed["kept"]
+    if wanted:
+        if wanted in kept:
+            return wanted, None
+        return None, f"Release {wanted} is not kept on this host: its container or bundle is gone. Nothing was changed."
+    if "instead_of" in records.get(routed, {}):
+        return routed, None
+    served = {name: entry["served"] for name, entry in records.items() if "served" in entry}
+    unknown = {name: moment for name, moment in observed["started"].items() if name not in records}
+    for moments in (served, unknown):
+        names = [
+            name for name in kept if name in moments and name != routed and "rolled_back" not in records.get(name, {})
+        ]
+        if names:
+            return max(names, key=lambda name: (moments[name], name)), None
+    return None, f"There is no release to go back to from {routed or 'none'}. Nothing was changed."
+
+
+def overview(observed, records):
+    """A row for each release that is on record or has a container, the one served last first."""
+    rows = []
+    for name in {*records, *observed["kept"], *observed["running"], *filter(None, [observed["release"]])}:
+        record, running = records.get(name, {}), name in observed["running"]
+        if name == observed["release"]:
+            state = "served" if observed["serving"] == name else "routed, does not answer"
+        elif name not in observed["kept"]:
+            state = "incomplete"
+        elif "rolled_back" in record:
+            state = "rolled back"
+        elif "served" not in record:
+            state = "failed" if name in records else "never served"
+        else:
+            state = "kept warm" if running else "kept cold"
+        rows.append(
+            {
+                "release": name,
+                "state": state,
+                "slot": observed["slots"].get(name, ""),
+                "served_first": record.get("served_first", record.get("served", "")),
+                "served_last": record.get("served", ""),
+                "manifest": record.get("manifest", ""),
+            }
+        )
+    return sorted(rows, key=lambda row: (row["served_last"], row["release"]), reverse=True)
+
+
+def choices(observed, records):
+    """The sentence that names the releases one can go to."""
+    names = [
+        f"{row['release']} ({row['state']}{', last served ' + row['served_last'] if row['served_last'] else ''})"
+        for row in overview({**observed, "serving": None}, records)
+        if row["release"] in observed["kept"] and row["release"] != observed["release"]
+    ]
+    if not names:
+        return "No other release is kept on this host."
+    return f"One can go to (-e release_id=<id>): {'; '.join(names)}."
 
 
 def outdated(releases, served, keep):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release
 from hypothesis import given
@@ -75,6 +77,7 @@ USABLE = {
     "ready_timeout": 60,
     "read_back_timeout": 10,
     "drain_timeout": 0,
+    "lock_timeout": 0,
     "keep": 0,
 }
 
@@ -229,3 +232,63 @@ def test_failure_reason(state, says):
 def test_failure_reason_quotes_the_end_of_the_log():
     reason = release.failure_reason("api", RUNNING, 0, "".join(f"line {n}\n" for n in range(20)))
     assert reason.splitlines()[1:] == [f"    line {n}" for n in range(12, 20)]
+
+
+RECORDS = {
+    "r0": {"manifest": "m", "served": "1"},
+    "r1": {"manifest": "m", "served": "2"},
+    "r2": {"manifest": "m", "served": "3"},
+    "bad": {"manifest": "m"},
+}
+ROLLED = {**RECORDS, "r1": {**RECORDS["r1"], "instead_of": "r2"}, "r2": {**RECORDS["r2"], "rolled_back": "4"}}
+STARTED = {"r0": "1", "r1": "2", "r2": "3", "bad": "4"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "routed", "kept", "records", "target"),
+    [
+        (None, "r2", ["bad", "r0", "r1", "r2"], RECORDS, "r1"),
+        (None, "r2", ["bad", "r0", "r2"], RECORDS, "r0"),
+        (None, "r2", ["bad", "r2"], RECORDS, None),
+        (None, None, ["r1", "r2"], RECORDS, "r2"),
+        (None, "r1", ["r0", "r1", "r2"], ROLLED, "r1"),
+        (None, "bad", ["r2", "bad"], ROLLED, None),
+        (None, "bad", ["r0", "r2", "bad"], ROLLED, "r0"),
+        (None, "r2", ["r0", "r1", "r2"], {}, "r1"),
+        (None, "r2", ["new", "r2"], {}, None),
+        ("bad", "r2", ["bad", "r2"], RECORDS, "bad"),
+        ("r2", "r1", ["r1", "r2"], ROLLED, "r2"),
+        ("r9", "r2", ["r1", "r2"], RECORDS, None),
+    ],
+)
+def test_rollback_target(wanted, routed, kept, records, target):
+    found, error = release.rollback_target(wanted, {"release": routed, "kept": kept, "started": STARTED}, records)
+    assert found == target
+    assert (error is None) is (target is not None)
+
+
+def line(event, name, moment, **more):
+    return json.dumps({"event": event, "release": name, "time": moment, **more})
+
+
+def test_history():
+    """What the journal tells is what the state said."""
+    told = release.history(
+        [
+            line("switched", "r1", "1", manifest="m1"),
+            line("failed", "bad", "2"),
+            line("switched", "r2", "3", manifest="m2", previous="r1"),
+            line("switched", "r3", "4", manifest="m3", previous="r2"),
+            line("pruned", "r3", "5", pruned="r1"),
+            line("rolled_back", "r2", "6", manifest="m2", previous="r3"),
+            line("restored", "r2", "7", manifest="m2", previous="r2"),
+            '{"event": "switched", "rel',
+            "[]",
+            "{}",
+        ]
+    )
+    assert told == {
+        "bad": {"manifest": ""},
+        "r2": {"manifest": "m2", "served_first": "3", "served": "7", "instead_of": "r3"},
+        "r3": {"manifest": "m3", "served_first": "4", "served": "4", "rolled_back": "6"},
+    }

@@ -17,7 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import blue_green_host as host
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release as core
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release_records
 from ansible_collections.sixty_sales.memory_optimized.plugins.modules import blue_green
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.modules.module_runner import run_main
 from docker.errors import APIError, NotFound
@@ -39,11 +41,11 @@ class Container:
         self.states = []
         self.restarts = 0
         self.networks = {"sixty-db": {"IPAMConfig": None}}
-        self.up = False
+        self.up, self.started = False, "0001-01-01T00:00:00Z"
 
     @property
     def attrs(self):
-        state = {"Running": self.up, "Restarting": False, "ExitCode": 0, "OOMKilled": False}
+        state = {"Running": self.up, "Restarting": False, "ExitCode": 0, "OOMKilled": False, "StartedAt": self.started}
         if self.states:
             state.update(self.states[0])
         return {
@@ -66,6 +68,8 @@ class Container:
         held = [c.name for c in self.world.containers.values() if c.up and c.address == self.address and c is not self]
         assert not held, f"the address of {self.name} is held by {held}"
         self.up = True
+        self.world.starts += 1
+        self.started = f"2026-11-24T19:00:{self.world.starts:02}.5Z"
 
     def stop(self, timeout):
         self.world.happens("stop", self.name)
@@ -86,7 +90,7 @@ class World:
     def __init__(self, root):
         self.root = root
         self.containers, self.events, self.fails = {}, [], {}
-        self.nginx_answers = None
+        self.nginx_answers, self.starts = None, 0
         for name in ("route", "releases", "config"):
             (root / name).mkdir()
 
@@ -170,10 +174,10 @@ class Engine:
             container.states.pop(0)
         return container
 
-    def list(self, filters, ignore_removed):
+    def list(self, all, filters, ignore_removed):
         assert filters == {"label": ["sixty.stack=sixty", "sixty.service=api"]}
-        assert ignore_removed
-        return [container for container in self.world.containers.values() if container.up]
+        assert all and ignore_removed
+        return list(self.world.containers.values())
 
     def connect(self, container, ipv4_address, aliases):
         self.world.happens("connect", container.name)
@@ -222,7 +226,7 @@ def servers(handler):
 def world(tmp_path, monkeypatch):
     monkeypatch.setattr(blue_green.docker, "from_env", lambda: Engine(made))
     pause = time.sleep
-    monkeypatch.setattr(blue_green.time, "sleep", lambda seconds: pause(seconds / 20))
+    monkeypatch.setattr(host.time, "sleep", lambda seconds: pause(seconds / 20))
     made = World(tmp_path)
     old_mask = os.umask(0o077)
     with servers(type("HandlerOfWorld", (Handler,), {"world": made})) as made.port:
@@ -239,7 +243,7 @@ def switch(world, monkeypatch):
             "stack": "sixty",
             "root": str(world.root),
             "release": release,
-            "manifest": f"m-{release}",
+            "manifest": f"m-{release}" if release else None,
             "network": "sixty-app",
             "slots": SLOTS,
             "port": world.port,
@@ -293,7 +297,8 @@ def test_the_first_release(world, switch):
 
 def test_returns_what_it_documents(world, switch):
     world.prepare("r1")
-    assert set(switch("r1")) - {"failed", "changed", "diff"} == set(yaml.safe_load(blue_green.RETURN))
+    returned = {**switch("r1"), **switch(None, action="list")}
+    assert set(returned) - {"failed", "changed", "diff"} == set(yaml.safe_load(blue_green.RETURN))
 
 
 def test_the_next_release_and_back(served, switch):
@@ -466,7 +471,7 @@ def test_the_read_back_fails(served, switch, broken):
             order.append(served.link())
 
     served.nginx_answers = lambda path: (200, "r1", None)
-    broken.setattr(blue_green.os, "replace", replace)
+    broken.setattr(host.os, "replace", replace)
     result = switch("r2")
     assert OLD_SERVES in result["msg"]
     assert "did not answer as release r2. Last answer of /: HTTP 200, release r1" in result["msg"]
@@ -538,7 +543,7 @@ def test_the_disk_is_full_while_staging(served, switch, broken):
     def full(*_arguments):
         raise DISK_FULL
 
-    broken.setattr(blue_green.os, "link", full)
+    broken.setattr(host.os, "link", full)
     result = switch("r2")
     assert OLD_SERVES in result["msg"]
     target = served.root / "route" / "slots" / "green" / "r2"
@@ -555,8 +560,8 @@ def test_the_disk_is_full_for_everything(served, switch, monkeypatch):
     def full(*_arguments, **_more):
         raise DISK_FULL
 
-    monkeypatch.setattr(blue_green.os, "link", full)
-    monkeypatch.setattr(blue_green.Switch, "journal", full)
+    monkeypatch.setattr(host.os, "link", full)
+    monkeypatch.setattr(release_records.Records, "journal", full)
     result = switch("r2")
     assert OLD_SERVES in result["msg"]
     assert "That could not be put on record ([Errno 28] No space left on device)." in result["msg"]
@@ -614,14 +619,14 @@ def test_the_engine_goes_away(served, switch):
 
 def test_the_route_cannot_be_put_back(served, switch, monkeypatch):
     """What is routed is not stopped, and the message says what to do."""
-    point = blue_green.Switch.point
+    point = host.Switch.point
 
     def once(self, text):
         if text != "slots/green/r2":
             raise DISK_FULL
         point(self, text)
 
-    monkeypatch.setattr(blue_green.Switch, "point", once)
+    monkeypatch.setattr(host.Switch, "point", once)
     served.nginx_answers = lambda path: (500, None, None)
     result = switch("r2")
     assert "THE ROUTE STILL NAMES IT and could not be put back" in result["msg"]
@@ -641,9 +646,9 @@ def test_what_follows_the_switch_fails(served, switch, broken, place, error):
 
     if place == "retire":
         # Leftovers are stopped before; there are none here.
-        broken.setattr(blue_green.Switch, place, lambda self, names: fail() if names else None)
+        broken.setattr(host.Switch, place, lambda self, names: fail() if names else None)
     else:
-        broken.setattr(blue_green.Switch, place, fail)
+        broken.setattr(host.Switch, place, fail)
     result = switch("r2")
     assert "Release r2 is served, but what follows a switch" in result["msg"]
     assert served.link() == "slots/green/r2"
@@ -762,12 +767,12 @@ def test_prune(served, switch, monkeypatch):
     served.prepare("r6")
     moments = iter(range(100))
 
-    class Clock(blue_green.datetime.datetime):
+    class Clock(release_records.datetime.datetime):
         @classmethod
         def now(cls, zone=None):
             return cls(2100, 1, 1, 0, next(moments), tzinfo=zone)
 
-    monkeypatch.setattr(blue_green.datetime, "datetime", Clock)
+    monkeypatch.setattr(release_records.datetime, "datetime", Clock)
     switch("r2", keep=2)
     served.prepare("r4")
     switch("r4", keep=2)
@@ -796,7 +801,201 @@ def test_secrets_that_cannot_be_removed_are_not_passed_over(served, switch, monk
             raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
         return remove(path, **more)
 
-    monkeypatch.setattr(blue_green.shutil, "rmtree", refuse)
+    monkeypatch.setattr(host.shutil, "rmtree", refuse)
     result = switch("r2", keep=0)
     assert "Release r2 is served, but" in result["msg"]
     assert "config/api-r1" in result["msg"]
+
+
+# -- back
+
+
+@pytest.fixture
+def back(switch):
+    """Rolls back, to a release or to the one before."""
+
+    def run(release=None, **more):
+        return switch(release, action="rollback", manifest=None, **more)
+
+    return run
+
+
+@pytest.fixture
+def bad(served, switch):
+    """r2 is served in place of r1, and r0 was served before both."""
+    served.prepare("r0")
+    for release in ("r0", "r1", "r2"):
+        assert not switch(release)["failed"]
+    served.events.clear()
+    return served
+
+
+def states(switch):
+    return {row["release"]: row["state"] for row in switch(None, action="list")["releases"]}
+
+
+def test_back_to_the_release_before(bad, back):
+    result = back(reason="orders fail")
+    assert (result["failed"], result["changed"]) == (False, True)
+    assert (result["previous"], result["active"]["release"], result["target"]) == ("r2", "r1", "r1")
+    assert result["diff"] == {"before": "served release: r2\n", "after": "served release: r1\n"}
+    assert (bad.routed(), bad.up()) == ("r1", ["r1"])
+    assert bad.events.index(("start", "r1")) < bad.events.index(("stop", "r2"))
+    last = bad.journal()[-1]
+    assert {key: last[key] for key in ("event", "release", "from", "to", "reason")} == {
+        **{"event": "rolled_back", "release": "r1", "from": "r2", "to": "r1", "reason": "orders fail"}
+    }
+    assert last["seconds"] == result["seconds"]
+    # A page of the release is the one that was staged again.
+    assert (bad.root / "route/active/www/index.html").read_text(encoding="utf-8") == "r1"
+    assert bad.state()["releases"]["r1"]["manifest"] == "m-r1"
+
+
+def test_a_second_rollback_changes_nothing(bad, back):
+    back()
+    before = snapshot(bad.root)
+    bad.events.clear()
+    result = back()
+    assert (result["failed"], result["changed"], result["due"], result["target"]) == (False, False, [], "r1")
+    assert {event for event, _name in bad.events} == set()
+    assert snapshot(bad.root) == before
+
+
+def test_a_second_rollback_mends_what_is_served(bad, back):
+    back()
+    bad["r1"].up = False
+    assert back()["due"] == ["start", "verify", "read_back"]
+    assert (bad.up(), bad.journal()[-1]["event"]) == (["r1"], "restored")
+    # It is still the release that is served because of the rollback.
+    assert back()["due"] == []
+
+
+def test_a_release_that_was_rolled_back_from_is_gone_back_to_by_name_only(bad, back, switch):
+    back()
+    assert states(switch) == {"r1": "served", "r2": "rolled back", "r0": "kept cold"}
+    assert back("r2")["active"]["release"] == "r2"
+    # That undid the rollback, and nothing speaks against r1.
+    assert states(switch) == {"r2": "served", "r1": "kept cold", "r0": "kept cold"}
+    assert back()["active"]["release"] == "r1"
+
+
+def test_a_deploy_after_a_rollback_can_be_rolled_back(bad, back, switch):
+    back()
+    bad.prepare("r3")
+    switch("r3")
+    assert back()["active"]["release"] == "r1"
+    assert states(switch)["r3"] == "rolled back"
+
+
+def test_back_to_a_named_release(bad, back):
+    assert back("r0")["active"]["release"] == "r0"
+    assert (bad.routed(), bad.up()) == ("r0", ["r0"])
+
+
+def test_a_warm_release_is_not_started_anew(bad, back, switch):
+    bad["r1"].up = True
+    assert states(switch)["r1"] == "kept warm"
+    assert not back()["failed"]
+    assert (bad.up(), [event for event in bad.events if event[1] == "r1" and event[0] != "get"]) == (
+        ["r1"],
+        [("start", "r1")],
+    ), "starting what runs does nothing"
+
+
+@pytest.mark.parametrize("lost", ["container", "bundle"])
+def test_back_to_a_release_that_is_not_kept(bad, back, lost):
+    if lost == "container":
+        del bad.containers["sixty-api-r1"]
+    else:
+        shutil.rmtree(bad.root / "releases" / "r1")
+    result = back("r1")
+    assert "Release r1 is not kept on this host" in result["msg"]
+    assert "Release r2 is routed. One can go to (-e release_id=<id>): r0 (kept cold, last served 20" in result["msg"]
+    assert (bad.events, bad.routed()) == ([], "r2")
+    # Without a name it is passed over.
+    assert back()["active"]["release"] == "r0"
+
+
+def test_there_is_nothing_to_go_back_to(served, back):
+    del served.containers["sixty-api-r2"]
+    result = back()
+    assert "There is no release to go back to from r1. Nothing was changed." in result["msg"]
+    assert "No other release is kept on this host." in result["msg"]
+    assert still_r1(served)
+
+
+def test_the_release_before_does_not_come_up(bad, back):
+    bad["r1"].ready = 503
+    result = back()
+    assert "Release r1 is not served. Release r2 goes on serving." in result["msg"]
+    assert "sixty-api-r1 runs, but did not become ready." in result["msg"]
+    assert "One can go to (-e release_id=<id>): r1 (kept cold" in result["msg"]
+    assert (bad.routed(), bad.up()) == ("r2", ["r2"])
+
+
+def test_a_rollback_in_check_mode(bad, back):
+    before = snapshot(bad.root)
+    result = back(check=True)
+    assert (result["changed"], result["target"], result["active"]["release"]) == (True, "r1", "r2")
+    assert (snapshot(bad.root), bad.events, bad.up()) == (before, [], ["r2"])
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"releases": []}'])
+def test_back_without_a_state(bad, back, switch, text):
+    """The journal tells what was served before, and what was rolled back from."""
+    path = bad.root / "state.json"
+    path.unlink()
+    if text:
+        path.write_text(text, encoding="utf-8")
+    assert back()["active"]["release"] == "r1"
+    assert path.with_suffix(".json.broken").exists() is bool(text)
+    assert bad.state()["releases"]["r1"]["manifest"] == "m-r1"
+    path.unlink()
+    assert back()["target"] == "r1"
+    path.unlink()
+    assert states(switch) == {"r1": "served", "r2": "rolled back", "r0": "kept cold"}
+
+
+def test_back_without_any_record(bad, back, switch):
+    """What is left is the engine's word on what was started last."""
+    for name in ("state.json", "journal.jsonl"):
+        (bad.root / name).unlink()
+    bad.prepare("r9")
+    assert back()["active"]["release"] == "r1"
+    # The manifest is not known, so the next deploy of the release puts it on record.
+    assert switch("r1")["due"] == ["read_back"]
+    assert bad.state()["releases"]["r1"]["manifest"] == "m-r1"
+
+
+def test_a_rollback_waits_for_a_switch(bad, back):
+    handle = os.open(bad.root, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        assert "Another switch of this stack is under way" in back()["msg"]
+        # The file that is closed lets the lock go.
+        timer = threading.Timer(0.3, os.close, [handle])
+        timer.start()
+        assert back(lock_timeout=30)["active"]["release"] == "r1"
+        timer.join()
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+
+
+def test_a_rollback_removes_nothing(bad, back):
+    back(keep=0)
+    assert sorted(bad.containers) == [f"sixty-api-r{number}" for number in range(3)]
+
+
+def test_the_list_of_a_bare_host(world, switch):
+    assert switch(None, action="list", root=str(world.root / "nothing"))["releases"] == []
+
+
+def test_the_list_while_a_switch_is_under_way(served, switch):
+    handle = os.open(served.root, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        served["r2"].up = False
+        assert states(switch) == {"r1": "served", "r2": "never served"}
+    finally:
+        os.close(handle)
