@@ -44,6 +44,8 @@ CSP = (
 )
 SCRIPT = "export const words = '" + "memory budget " * 400 + "';\n"
 ORIGIN = "https://app.example.test"
+TOKEN = "0123456789abcdef" * 2
+OWN_PAGE = "<!doctype html><title>$host {{ closed }}</title>\n"
 
 RENDER = """---
 - name: Render the templates of the nginx role
@@ -277,6 +279,20 @@ class Nginx:
         new.symlink_to({"blue": "slots/blue/r1", "green": "slots/green/r2"}[slot])
         new.replace(active)
 
+    @contextlib.contextmanager
+    def closed(self) -> Iterator[Path]:
+        """In maintenance, with TOKEN to pass; what nginx may look into but not list."""
+        directory = self.route / "maintenance"
+        directory.mkdir(mode=0o711)
+        try:
+            (directory / TOKEN).touch()
+            (directory / "on").touch()
+            yield directory
+        finally:
+            for name in (directory / "on", *directory.glob("*")):
+                name.unlink(missing_ok=True)
+            directory.rmdir()
+
     def connection(self, tls: bool = False) -> http.client.HTTPConnection:
         if not tls:
             return http.client.HTTPConnection("127.0.0.1", self.http, timeout=10)
@@ -408,6 +424,7 @@ def stack(networks: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPath
     shared = {"stack_slots": {"blue": a["Gateway"], "green": b["Gateway"]}, "stack_api_port": port}
     pem, key = certificate()
     base = tmp_path_factory.mktemp("nginx")
+    (base / "own.html").write_text(OWN_PAGE)
     trees = render(base, {
         "main": {
             **shared,
@@ -420,7 +437,8 @@ def stack(networks: dict[str, dict[str, str]], tmp_path_factory: pytest.TempPath
         },
         "tls": {
             **shared, "nginx_brotli": False, "nginx_tls_certificate": pem, "nginx_tls_key": key,
-            "nginx_https_port": 9443, "stack_slots": {"blue": a["Gateway"], "green": "192.0.2.1"},
+            "nginx_https_port": 9443, "nginx_maintenance_page": str(base / "own.html"),
+            "stack_slots": {"blue": a["Gateway"], "green": "192.0.2.1"},
         },
     })  # fmt: skip
     started: list[str] = []
@@ -591,6 +609,111 @@ def test_nothing_routed_is_said_clearly(nginx: Nginx) -> None:
         assert reply.one("Retry-After") == "5"
         assert_common_headers(reply, "none")
     assert nginx.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/deals/7", "/index.html", "/none.png", "/assets/app-r1.js"])
+def test_maintenance_is_a_page_for_people(nginx: Nginx, path: str) -> None:
+    before = nginx.get(path)
+    with nginx.closed():
+        for method, headers in (("GET", {"If_None_Match": before.all("ETag")[0]} if before.all("ETag") else {}),
+                                ("GET", {"Range": "bytes=0-3"}), ("POST", {}), ("HEAD", {})):  # fmt: skip
+            reply = nginx.get(path, method=method, body=b"x" if method == "POST" else None, **headers)
+            assert reply.status == 503
+            assert reply.one("Content-Type") == "text/html; charset=utf-8"
+            assert (reply.one("Retry-After"), reply.one("Cache-Control")) == ("120", "no-store")
+            assert not reply.all("ETag") and not reply.all("Last-Modified")
+            assert int(reply.one("Content-Length")) > 400
+            if method == "HEAD":
+                assert reply.body == b""
+            else:
+                assert b"come back in about 2 minutes" in reply.body and b"light dark" in reply.body
+                assert b"<script" not in reply.body and b"http:" not in reply.body and b"https:" not in reply.body
+            policy = reply.one("Content-Security-Policy")
+            assert "default-src 'none'" in policy and "style-src 'unsafe-inline'" in policy and "script" not in policy
+            assert reply.one("X-Release") == "r1" and reply.one("X-Content-Type-Options") == "nosniff"
+    after = nginx.get(path)
+    assert (after.status, after.body) == (before.status, before.body)
+    assert_common_headers(after, "r1")
+
+
+def test_maintenance_is_an_error_for_programs(stack: Stack, nginx: Nginx) -> None:
+    before = len(stack.blue.seen)
+    with nginx.closed():
+        for method in ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"):
+            reply = nginx.get(
+                "/api/echo", method=method, Origin=ORIGIN, body=b"x" * 70_000 if method == "POST" else None
+            )
+            assert (reply.status, reply.one("Retry-After")) == (503, "120")
+            assert reply.one("Cache-Control") == "no-store"
+            assert reply.one("Content-Type").startswith("application/json")
+            assert_common_headers(reply, "r1")
+            assert reply.one("Access-Control-Allow-Origin") == ORIGIN
+            if method != "HEAD":
+                assert reply.json()["error"]["code"] == "maintenance"
+                assert "Try again in 120 s" in reply.json()["error"]["message"]
+        # Answered, or a page of that origin could not read the 503.
+        preflight = nginx.get("/api/echo", method="OPTIONS", Origin=ORIGIN, Access_Control_Request_Method="PATCH")
+        assert preflight.status == 204 and preflight.one("Access-Control-Allow-Origin") == ORIGIN
+        assert nginx.get("/healthz").status == 200 and nginx.get("/metrics").status == 404
+        assert nginx.get("/api/stream").status == 503
+        # An unrouted site in maintenance is in maintenance.
+        nginx.switch(None)
+        assert nginx.get("/api/echo").json()["error"]["code"] == "maintenance"
+        nginx.switch("blue")
+    assert len(stack.blue.seen) == before
+    assert nginx.get("/api/echo").status == 200
+    # The page has no address of its own.
+    assert nginx.get("/.maintenance").status == 404
+
+
+def test_only_the_token_passes_maintenance(nginx: Nginx) -> None:
+    with nginx.closed() as directory:
+        (nginx.route / "maintenance" / "short").touch()
+        for path in ("/", "/deals", "/assets/app-r1.js", "/api/echo"):
+            assert nginx.get(path, X_Maintenance_Bypass=TOKEN).status == 200
+        echo = nginx.get("/api/echo", X_Maintenance_Bypass=TOKEN)
+        assert_common_headers(echo, "r1")
+        assert not [name for name in echo.json()["headers"] if "maintenance" in name]
+        page = nginx.get("/", X_Maintenance_Bypass=TOKEN)
+        assert nginx.get("/", X_Maintenance_Bypass=TOKEN, If_None_Match=page.one("ETag")).status == 304
+        assert nginx.get("/none.png", X_Maintenance_Bypass=TOKEN).status == 404
+        for wrong in (
+            "f" * 32, TOKEN.upper(), TOKEN + "0", TOKEN[:-1], "on", "short", "", ".", "./" + TOKEN, TOKEN + "/",
+            "../maintenance/" + TOKEN, "../maintenance/on", "../active/www/index.html", "on/../" + TOKEN,
+            TOKEN + "%00", f"{TOKEN}, {TOKEN}",
+        ):  # fmt: skip
+            for path in ("/", "/api/echo"):
+                assert nginx.get(path, X_Maintenance_Bypass=wrong).status == 503, wrong
+        line = b"GET /api/echo HTTP/1.0\r\nHost: a\r\nX-Maintenance-Bypass: %s\r\n\r\n"
+        assert nginx.raw(line % TOKEN.encode()).startswith(b"HTTP/1.1 200 ")
+        assert nginx.raw(line % b"../maintenance/on").startswith(b"HTTP/1.1 503 ")
+        (directory / TOKEN).unlink()
+        assert nginx.get("/", X_Maintenance_Bypass=TOKEN).status == 503
+        assert "/route/maintenance" not in nginx.output(), "looking for a file that is not there is no error"
+    # What is no maintenance is no matter of the header.
+    assert nginx.get("/", X_Maintenance_Bypass="f" * 32).status == 200
+
+
+def test_a_page_of_ones_own_for_maintenance(stack: Stack) -> None:
+    with stack.tls.closed():
+        reply = stack.tls.get("/deals", tls=True)
+        assert (reply.status, reply.body.decode()) == (503, OWN_PAGE)
+        assert reply.one("Strict-Transport-Security")
+        assert stack.tls.get("/api/echo", tls=True).json()["error"]["code"] == "maintenance"
+        assert stack.tls.get("/healthz").status == 200
+
+
+def test_what_is_open_survives_maintenance(nginx: Nginx, slow: threading.Event) -> None:
+    with contextlib.closing(nginx.connection()) as stream, contextlib.closing(nginx.connection()) as kept:
+        assert ask(kept, "/api/echo").status == 200
+        stream.request("GET", "/api/stream")
+        answer = stream.getresponse()
+        assert answer.read(13) == b"data: first\n\n"
+        with nginx.closed():
+            assert [ask(kept, path).status for path in ("/api/echo", "/", "/healthz")] == [503, 503, 200]
+            slow.set()
+            assert answer.read() == b"data: last\n\n"
+        assert ask(kept, "/api/echo").status == 200
 
 
 def test_a_link_out_of_the_slots_is_not_served(nginx: Nginx) -> None:

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync, truncateSync } from 'node:fs';
 import { Agent, request } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import pg from 'pg';
@@ -76,6 +78,49 @@ describe('SIGTERM', () => {
     const left = await environment.sql(
       "SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name LIKE 'sixty-api/%'", [environment.name]);
     assert.equal(left.length, 0);
+  });
+
+  test('answers what has reached the host, though the process was too busy to take it', async () => {
+    const server = await startServer(environment.env());
+    const ask = 'GET /api/release HTTP/1.1\r\nHost: a\r\n\r\n';
+    const answer = (socket) => once(socket, 'data').then(([data]) => data.toString().slice(0, 15));
+    const open = async () => {
+      const socket = connect(server.port, '127.0.0.1');
+      await once(socket, 'connect');
+      return socket;
+    };
+    const kept = await Promise.all(Array.from({ length: 3 }, open));
+    for (const socket of kept) {
+      socket.write(ask);
+      assert.equal(await answer(socket), 'HTTP/1.1 200 OK');
+    }
+    server.process.kill('SIGSTOP');
+    // The kernel takes connections for a listener that does not.
+    const sockets = [...kept, ...(await Promise.all(Array.from({ length: 5 }, open)))];
+    const answers = sockets.map(answer);
+    for (const socket of sockets) socket.write(ask);
+    server.process.kill('SIGTERM');
+    server.process.kill('SIGCONT');
+    assert.deepEqual(await Promise.all(answers), sockets.map(() => 'HTTP/1.1 200 OK'));
+    assert.deepEqual(await server.exited, { code: 0, signal: null });
+  });
+
+  test('waits for a request whose body is still on its way', async () => {
+    const server = await startServer(environment.env());
+    const socket = connect(server.port, '127.0.0.1');
+    const body = JSON.stringify(deal());
+    socket.write(
+      'POST /api/deals HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n' +
+        `Content-Length: ${body.length}\r\n\r\n${body.slice(0, 10)}`);
+    await eventually(async () => / 2$/m.test(
+      (await http(server, '/metrics')).text.match(/^http_requests_in_flight .*/m)[0]));
+    server.process.kill('SIGTERM');
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    assert.equal(server.process.exitCode, null);
+    socket.write(body.slice(10));
+    const [answer] = await once(socket, 'data');
+    assert.match(answer.toString(), /^HTTP\/1\.1 201 /);
+    assert.deepEqual(await server.exited, { code: 0, signal: null });
   });
 
   test('cuts what is not done in time, says so, and ends with 1', async () => {
