@@ -61,7 +61,7 @@ setup-app: app/api/node_modules/.package-lock.json app/frontend/node_modules/.pa
 
 # -- the stack
 
-.PHONY: deploy-local deploy-production check-health check-resources restart-services rollback-emergency releases destroy-local compose
+.PHONY: deploy-local deploy-production check-health check-resources restart-services rollback-emergency releases monitor-deployment unlock backup restore maintenance destroy-local compose
 deploy-local: setup-python ## Deploy the stack on this machine: http://localhost
 	$(PLAYBOOK) $(LOCAL) deploy.yml $(ARGS)
 
@@ -84,6 +84,21 @@ rollback-emergency: setup-python ## Back to the release before: make rollback-em
 releases: setup-python ## The releases that are kept, and what became of them
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/releases.yml $(ARGS)
 
+monitor-deployment: setup-python ## Follow a deploy that is under way, from another terminal
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/monitor_deployment.yml $(ARGS)
+
+unlock: setup-python ## Show who deploys, and remove the lock of one that is gone
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/unlock.yml $(ARGS)
+
+backup: setup-python ## Dump the database now
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/backup.yml $(ARGS)
+
+restore: setup-python ## Put a dump back: make restore [FROM=<release id or path>]
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/restore.yml $(if $(FROM),-e restore_from=$(FROM)) $(ARGS)
+
+maintenance: setup-python ## Close the site with a page that says so, or open it: make maintenance STATE=on|off
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/maintenance.yml -e maintenance=$(STATE) $(ARGS)
+
 destroy-local: setup-python ## Remove the local stack; the database only with PURGE=1
 	$(PLAYBOOK) $(LOCAL) playbooks/destroy.yml -e docker_host_purge=$(if $(filter 1,$(PURGE)),true,false) $(ARGS)
 
@@ -92,7 +107,7 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: benchmark-deploy images lint test test-unit test-api test-frontend test-integration test-recovery test-molecule test-archive test-fresh test-fresh-sudo docs
+.PHONY: benchmark-deploy benchmark-switch images lint test test-unit test-api test-frontend test-integration test-switch test-release test-recovery test-molecule test-archive test-fresh test-fresh-sudo docs
 lint: setup-test setup-app ## All linters
 	bash tests/lint.sh
 
@@ -117,6 +132,15 @@ test-recovery: deploy-local images setup-test ## What breaks comes back; it rest
 	cd $(COLLECTION) && SIXTY_TEST_ENGINE_RESTART=1 PYTHONPATH=$(CURDIR)/.dev/collections \
 	  $(CURDIR)/$(BIN)/python -m pytest tests/integration/test_under_load.py tests/integration/test_engine_restart.py -q -s
 
+# What every change has to pass of the tests of releases, under a minute; the others take half an hour.
+test-switch: deploy-local images setup-test ## No request lost in a few switches
+	set -a; . .dev/images.env; set +a
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/release -q -m quick $(PYTEST_ARGS)
+
+test-release: deploy-local images setup-test ## Zero loss, bad releases, crashes, innocent neighbours: all of it
+	set -a; . .dev/images.env; set +a
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/release -q -s $(PYTEST_ARGS)
+
 test-molecule: setup-test images ## Each role on a host of its own
 	bash tests/molecule.sh
 
@@ -125,6 +149,10 @@ docs: setup ## Write the role READMEs and the README's budget table
 
 benchmark-deploy: setup ## Time of a deploy that has nothing to do, against one task a file
 	$(BIN)/python benchmarks/no_change_deploy/run.py $(ARGS)
+
+benchmark-switch: setup images ## What a change of the release costs, as a client sees it; Compose and Swarm beside it
+	set -a; . .dev/images.env; set +a
+	$(BIN)/python benchmarks/switch/run.py $(ARGS)
 
 test-archive: setup-test ## The Galaxy archive, built, installed and deployed from
 	bash tests/archive.sh
@@ -135,5 +163,5 @@ test-fresh: setup-test images ## The README's first command on a bare Debian 12 
 test-fresh-sudo: setup-test images ## The same on Debian 13, by a user with sudo
 	bash tests/fresh_machine.sh trixie deployer
 
-test: lint test-unit test-frontend test-api test-integration test-archive test-fresh test-molecule ## Everything that CI runs
+test: lint test-unit test-frontend test-api test-integration test-switch test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

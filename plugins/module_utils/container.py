@@ -30,7 +30,7 @@ OPTIONAL = {
     "labels",
 }
 LISTS = {"command", "networks", "aliases", "volumes", "ports"}
-STATES = ("started", "present", "once")
+STATES = ("started", "present", "once", "waiting")
 LOG_OPTIONS = {"max-size": "5m", "max-file": "3"}
 Arguments = t.Dict[str, t.Any]
 
@@ -82,19 +82,20 @@ def container_arguments(
     """Arguments of community.docker.docker_container.
 
     C(state): C(started); C(present) makes a release's container that the switch starts; C(once) runs a
-    one-off to its end and removes it. Raises ValueError for a definition that is not one.
+    one-off to its end and removes it; C(waiting) makes one that blue_green runs and removes. Raises
+    ValueError for a definition that is not one.
     """
     check(service, definition)
     if state not in STATES:
         raise ValueError(f"{state!r} is no state of a container; use {', '.join(STATES)}")
-    once = state == "once"
+    once = state in ("once", "waiting")
     arguments: Arguments = {
         "name": name,
         "image": definition["image"],
-        "state": "present" if state == "present" else "started",
+        "state": "present" if state in ("present", "waiting") else "started",
         # A one-off is waited for, speaks through its output, and leaves nothing behind.
-        "detach": not once,
-        "cleanup": once,
+        "detach": state != "once",
+        "cleanup": state == "once",
         # Images come from roles/image and from nowhere else.
         "pull": "never",
         "env": dict(definition.get("environment", {})),
@@ -115,7 +116,7 @@ def container_arguments(
             "env": "allow_more_present",
             "labels": "allow_more_present",
             "volumes": "allow_more_present",
-            "networks": "strict" if state == "started" else "allow_more_present",
+            "networks": "allow_more_present" if state == "present" else "strict",
         },
         **hardening(user),
         **resources,

@@ -5,7 +5,8 @@
 
 The four triggers are the requirement's ("Automatic Rollback Triggers"): memory over 90 % of the limit for
 2 minutes, performance degraded by more than 20 %, more than 3 failed health checks in a row, a restart loop
-or an OOM kill. They judge the new release's own container and nothing else: a full Redis is not its fault.
+or an OOM kill. They judge the new release's own container and nothing else: a full Redis is not its fault, and
+what fails at the old release in the same moment is not the new one's doing either.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class Sample:
     reference: t.Tuple[float, ...] = ()
     restarts: int = 0
     oom_kills: int = 0
+    # What a failed check saw, and whether the old release, where it is still warm, passed the same checks.
+    detail: str = ""
+    reference_healthy: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,15 +107,32 @@ def memory(samples: t.Sequence[Sample], limits: Thresholds) -> t.Optional[Trigge
 
 
 def health(samples: t.Sequence[Sample], limits: Thresholds) -> t.Optional[Trigger]:
-    """More failed checks in a row, up to now, than are allowed."""
+    """More failed checks in a row, up to now, than are allowed. What fails at the old release too is not counted."""
+    failures = failed_checks(samples)
+    if failures <= limits.health_failures:
+        return None
+    detail = samples[-1].detail
+    reason = f"{failures} health checks in a row failed" + (f", the last with {detail}" if detail else "")
+    return Trigger("health", reason, {"failures": failures, "detail": detail})
+
+
+def failed_checks(samples: t.Sequence[Sample]) -> int:
+    """How many checks up to now failed in a row at the new release alone."""
     failures = 0
     for sample in reversed(samples):
         if sample.healthy:
             break
-        failures += 1
-    if failures <= limits.health_failures:
-        return None
-    return Trigger("health", f"{failures} health checks in a row failed", {"failures": failures})
+        failures += sample.reference_healthy
+    return failures
+
+
+def pending(samples: t.Sequence[Sample], limits: Thresholds) -> bool:
+    """Whether a trigger's condition holds but has not held for long enough: no moment to end the watch."""
+    if not samples:
+        return False
+    last = samples[-1]
+    over = last.memory is not None and last.limit and last.memory * 100 > last.limit * limits.memory_percent
+    return bool(over) or failed_checks(samples) > 0
 
 
 def restarts(samples: t.Sequence[Sample], limits: Thresholds) -> t.Optional[Trigger]:

@@ -11,106 +11,56 @@ version_added: "0.1.0"
 description:
   - Starts a release's container in the slot that is not routed, waits until it answers as the wanted
     release, moves the route with one rename, and reads the release back through nginx before it stops
-    the one that served before.
-  - It starts, routes and stops containers and never creates one; the container C(<stack>-api-<release id>)
+    the one that served before. M(sixty_sales.memory_optimized.release_guard) does the same and watches what follows.
+  - It starts, routes, stops and removes containers and never creates one; the container C(<stack>-api-<release id>)
     has to exist.
   - The routed slot is never stopped. Whatever fails up to the read-back leaves the old release serving.
   - A rollback without a release goes to the one that was served last before the routed one. The release that it leaves
     is marked as rolled back, and is gone back to only by its name. A second rollback without a release changes
     nothing, since it might be an impatient one; to go back further, name a release.
+  - What differs from what was recorded (a container or the route link that somebody moved, a lost C(state.json)) is
+    told as a warning, and taken as it is found.
+extends_documentation_fragment:
+  - sixty_sales.memory_optimized.release_host
 options:
   action:
     description:
       - V(status) only says what is served and what is due. V(switch) does what is due.
+      - V(stage) starts the release in the standby slot; V(verify) waits until it is ready, too. Neither routes it.
+      - V(promote) ends a deploy whose watch was broken off; the releases before it are stopped.
+      - V(migrate) runs the one-off container O(container) to its end, removes it, and puts on record that the
+        release's migrations were run.
       - V(rollback) goes to a release that is kept, and removes none. What the records have lost it takes from the
         journal and from the containers.
       - V(list) only says which releases there are.
+      - V(check) only asks the records whether the release may be deployed; it needs no engine.
+      - V(unlock) removes the lock of a deploy whose process is gone, and with O(force) of any.
     type: str
-    choices: [list, rollback, status, switch]
+    choices: [check, list, migrate, promote, rollback, stage, status, switch, unlock, verify]
     default: switch
-  stack:
-    description: Name of the stack.
+  container:
+    description: The one-off container of V(migrate); without one it only puts on record that there was nothing to run.
     type: str
-    required: true
-  root:
-    description: The stack's directory, which holds C(route), C(releases) and C(state.json).
+  migrate_timeout:
+    description: Seconds after which migrations that go on are stopped.
+    type: int
+    default: 600
+  contract:
+    description:
+      - Whether the migrations take away what older releases need. Going back to these is refused then.
+    type: bool
+    default: false
+  backup:
+    description: Dump of the database from before the migrations, for the record.
     type: path
-    required: true
-  release:
-    description: Id of the release that is to be served. Required for V(status) and V(switch).
-    type: str
-  manifest:
-    description:
-      - Digest of all that the release is made of. A second release of the same id and another manifest is refused.
-      - Required for V(status) and V(switch); a rollback takes it from the record.
-    type: str
-  network:
-    description: The network in which the slots have their addresses.
-    type: str
-    required: true
-  slots:
-    description: Address of each slot.
-    type: dict
-    required: true
-  port:
-    description: Port of the application in its container.
-    type: int
-    default: 3000
-  health_path:
-    description: Path that answers 200 and the header X-Release when the release is ready.
-    type: str
-    default: /health/ready
-  url:
-    description: Where nginx answers on this host. Certificates are not verified, since the name is not theirs.
-    type: str
-    default: http://127.0.0.1
-  paths:
-    description:
-      - Paths that are read back through nginx; each has to answer with status 2xx and the wanted X-Release. The last
-        one tells which release is served, so it has to be one that the application itself answers.
-    type: list
-    elements: str
-    default: [/, /api/release]
-  successes:
-    description: Answers in a row that count as ready, and as read back.
-    type: int
-    default: 3
-  ready_timeout:
-    description: Seconds within which the release has to become ready.
-    type: int
-    default: 60
-  read_back_timeout:
-    description: Seconds within which nginx has to answer with the release.
-    type: int
-    default: 10
-  drain_timeout:
-    description: Seconds that the old release has to finish its requests after SIGTERM.
-    type: int
-    default: 30
-  keep:
-    description:
-      - Releases that are kept beside the served one, those served last first. Containers and files of others are
-        removed after a switch; a release that failed and was never served counts as the oldest.
-    type: int
-    default: 3
-  lock_timeout:
-    description: Seconds to wait for another switch of the stack that is under way.
-    type: int
-    default: 0
+  force:
+    description: Roll back across contract migrations; remove the lock of a process that lives.
+    type: bool
+    default: false
   reason:
     description: Why a rollback is made, for the journal.
     type: str
     default: asked for
-attributes:
-  check_mode:
-    description: Says what is due and changes nothing.
-    support: full
-  diff_mode:
-    description: The served release before and after.
-    support: full
-requirements:
-  - docker (Python SDK) on the host
-author: Sixty Sales DevOps Team (@sixty-sales)
 """
 
 EXAMPLES = r"""
@@ -138,24 +88,40 @@ due:
   description: Steps that were due, in order; empty when the release is served already.
   type: list
   elements: str
-  returned: when not listing
+  returned: for V(status), V(stage), V(verify), V(switch) and V(rollback)
 target:
   description: The release that is to be served.
   type: str
-  returned: when not listing
+  returned: for the same
 active:
   description: Slot and release that are routed afterwards.
   type: dict
-  returned: success
+  returned: for the same, and V(list)
   sample: {slot: green, release: r2}
 previous:
   description: The release that was routed before.
   type: str
-  returned: when not listing
+  returned: for the same
+migrated:
+  description: Whether the release's migrations were run already.
+  type: bool
+  returned: for the same, and V(migrate)
+memory:
+  description: How the memory in use now allows the switch.
+  type: str
+  returned: when the release has to be started
 seconds:
   description: From the rename to the last successful read-back.
   type: float
   returned: when a switch took place
+output:
+  description: What the migrations wrote.
+  type: str
+  returned: for V(migrate)
+holder:
+  description: Who holds the lock, with C(alive); empty where nobody does.
+  type: dict
+  returned: for V(unlock)
 releases:
   description:
     - A row for each release, the one served last first. The state is C(served), C(kept warm) (its container runs),
@@ -163,7 +129,7 @@ releases:
       C(incomplete) (without container or bundle) or C(routed, does not answer).
   type: list
   elements: dict
-  returned: when listing
+  returned: for V(list)
   sample:
     - release: r2
       state: served
@@ -178,7 +144,11 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import release as core
-from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.blue_green_host import Switch
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.blue_green_host import (
+    HOST_ARGUMENTS,
+    Switch,
+    routed_release,
+)
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.release_records import Failed, Records, lock
 
 try:
@@ -186,41 +156,71 @@ try:
 except ImportError:
     docker = None
 
+# How far an action goes; one that is not named goes all the way.
+STEPS = {"stage": ("stage", "start"), "verify": ("stage", "start", "verify")}
+NAMED = ("check", "migrate", "promote", "stage", "status", "switch", "verify")
+WITHOUT_ENGINE = ("check", "unlock")
 
-def perform(module, switch):
+
+def perform(module, switch, routed_before):
     """What is due for the wanted release, done unless it is only asked for; the module's result."""
     params, rollback = module.params, module.params["action"] == "rollback"
     observed = switch.observe()
+    for text in core.drift(observed, {"active": observed["active"]}):
+        module.warn(text)
+    records = switch.records.known()
     target, manifest = params["release"], params["manifest"]
     if rollback:
-        records = switch.records.known()
         ways = core.choices(observed, records)
-        target, error = core.rollback_target(target, observed, records)
+        if not target and routed_before and observed["release"] == routed_before[0] != routed_before[1]:
+            # A deploy was under way, and failed while this waited for it: what it was to leave is served.
+            target = observed["release"]
+        target, error = core.rollback_target(target, observed, records, params["force"])
         if error:
             raise Failed(f"{error} Release {observed['release'] or 'none'} is routed. {ways}")
         manifest = records.get(target, {}).get("manifest", "")
         switch.aim(target, manifest, f"\n  {ways}")
+    else:
+        error = core.busy(observed["deploy"], switch.records.holder())
+        if error:
+            raise Failed(error)
     # A release that is about to be left may answer slowly or not at all, and what it says would change nothing.
     observed["serving"] = None if rollback and target != observed["release"] else switch.serving()
     plan = core.plan(target, manifest, observed)
     if plan["error"]:
         raise Failed(plan["error"])
+    upto = STEPS.get(params["action"])
+    steps = [step for step in plan["steps"] if not upto or step in upto]
+    if not steps and not upto and core.is_unfinished(observed, target):
+        steps = ["watch"]
     result = {
-        "changed": bool(plan["steps"]) and params["action"] != "status",
-        "due": plan["steps"],
+        "changed": bool(steps) and params["action"] != "status",
+        "due": steps,
         "target": target,
         "active": {"slot": observed["slot"], "release": observed["release"]},
         "previous": observed["release"],
+        "migrated": core.is_migrated(records.get(target), manifest),
         "diff": {
             "before": f"served release: {observed['release'] or 'none'}\n",
-            "after": f"served release: {target}\n",
+            "after": f"served release: {observed['release'] or 'none' if upto else target}\n",
         },
     }
+    if "start" in steps and not rollback:
+        memory = switch.memory(observed)
+        if memory:
+            result["memory"] = memory.text
+            # What is only staged makes the served release stop for nothing.
+            if not memory.mode or (upto and memory.mode == "stop_first"):
+                raise Failed(f"Release {target} does not fit beside what runs. {memory.text}. Nothing was changed.")
+            switch.stop_first = memory.mode == "stop_first"
     if result["changed"] and not module.check_mode:
-        slot, seconds = switch.run(observed, plan["steps"], plan["retire"], params["reason"] if rollback else None)
-        result["active"] = {"slot": slot, "release": target}
-        if seconds is not None:
-            result["seconds"] = seconds
+        if upto:
+            switch.advance(observed, steps, plan["retire"])
+        else:
+            slot, seconds = switch.run(observed, steps, plan["retire"], params["reason"] if rollback else None)
+            result["active"] = {"slot": slot, "release": target}
+            if seconds is not None:
+                result["seconds"] = seconds
     return result
 
 
@@ -233,29 +233,78 @@ def overview(switch):
     }
 
 
+def check(params, records):
+    """Refusals that need nothing but the records: before a deploy has changed anything."""
+    state = records.read()
+    served = {name: entry["manifest"] for name, entry in state["releases"].items() if "served" in entry}
+    error = core.busy(state.get("deploy"), records.holder()) or core.reused(
+        params["release"], params["manifest"], served
+    )
+    if error:
+        raise Failed(error)
+    return {"changed": False}
+
+
+def unlock(module, records):
+    """Show who holds the lock, and remove it where that process is gone."""
+    holder = records.holder() or {}
+    if holder.get("alive") and not module.params["force"]:
+        raise Failed(f"{core.busy(records.deploy(), holder)} To remove the lock all the same: -e release_force=true.")
+    if holder and not module.check_mode:
+        records.unlock()
+        records.journal("unlocked", holder.get("release", ""), holder=holder)
+    return {"changed": bool(holder), "holder": holder}
+
+
+def promote(module, switch):
+    """End a deploy that nobody watches any more."""
+    observed = switch.observe()
+    error = core.busy(observed["deploy"], switch.records.holder())
+    if not error and observed["release"] != module.params["release"]:
+        error = f"Release {observed['release']} is routed, not {module.params['release']}. Nothing was changed."
+    if error:
+        raise Failed(error)
+    strangers = [name for name in observed["running"] if name != observed["release"]]
+    due = bool(strangers or observed["deploy"])
+    if due and not module.check_mode:
+        switch.retire(strangers)
+        switch.prune()
+        switch.records.journal("promoted", observed["release"])
+        switch.records.finish()
+    return {"changed": due}
+
+
+def migrate(module, switch):
+    """The release's migrations, once."""
+    params, records = module.params, switch.records
+    if core.is_migrated(records.known().get(params["release"]), params["manifest"]):
+        return {"changed": False, "migrated": True, "output": ""}
+    if module.check_mode:
+        return {"changed": True, "migrated": False, "output": ""}
+    output = switch.run_once(params["container"], params["migrate_timeout"]) if params["container"] else ""
+    line = {"manifest": params["manifest"], "contract": params["contract"], "backup": params["backup"]}
+    with lock(params["root"], params["ready_timeout"]):
+        records.note("migrated", params["release"], **line)
+    return {"changed": True, "migrated": True, "output": output}
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
-            "action": {"type": "str", "choices": ["list", "rollback", "status", "switch"], "default": "switch"},
-            "stack": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
-            "release": {"type": "str"},
-            "manifest": {"type": "str"},
-            "network": {"type": "str", "required": True},
-            "slots": {"type": "dict", "required": True},
-            "port": {"type": "int", "default": 3000},
-            "health_path": {"type": "str", "default": "/health/ready"},
-            "url": {"type": "str", "default": "http://127.0.0.1"},
-            "paths": {"type": "list", "elements": "str", "default": ["/", "/api/release"]},
-            "successes": {"type": "int", "default": 3},
-            "ready_timeout": {"type": "int", "default": 60},
-            "read_back_timeout": {"type": "int", "default": 10},
-            "drain_timeout": {"type": "int", "default": 30},
-            "keep": {"type": "int", "default": 3},
-            "lock_timeout": {"type": "int", "default": 0},
+            **HOST_ARGUMENTS,
+            "action": {
+                "type": "str",
+                "choices": sorted([*NAMED, "list", "rollback", "unlock"]),
+                "default": "switch",
+            },
+            "container": {"type": "str"},
+            "migrate_timeout": {"type": "int", "default": 600},
+            "contract": {"type": "bool", "default": False},
+            "backup": {"type": "path"},
+            "force": {"type": "bool", "default": False},
             "reason": {"type": "str", "default": "asked for"},
         },
-        required_if=[("action", action, ["release", "manifest"]) for action in ("status", "switch")],
+        required_if=[("action", action, ["release", "manifest"]) for action in NAMED],
         supports_check_mode=True,
     )
     params = module.params
@@ -263,23 +312,36 @@ def main():
     error = named or core.check_arguments(params)
     if error:
         module.fail_json(msg=error)
-    if docker is None:
+    action = params["action"]
+    if docker is None and action not in WITHOUT_ENGINE:
         module.fail_json(msg=missing_required_lib("docker"))
     # nginx reads the slots as a user of its own.
     os.umask(0o022)
-    lists = params["action"] == "list"
-    records = Records(params["root"], tolerant=lists or params["action"] == "rollback")
+    records = Records(params["root"], tolerant=action in ("list", "rollback", "unlock"))
+    # Who only looks on may do so while a switch is under way; migrations may take long and switch nothing.
+    free = action in ("check", "list", "migrate", "unlock")
     try:
-        switch = Switch(params, docker.from_env(), records)
-        # Who only looks on may do so while a switch is under way.
-        with contextlib.nullcontext() if lists else lock(params["root"], params["lock_timeout"]):
-            result = overview(switch) if lists else perform(module, switch)
+        # Before the wait for the lock: a deploy that is under way may end meanwhile, in one way or the other.
+        holder = (records.holder() or {}) if action == "rollback" else {}
+        before = None
+        if holder.get("alive"):
+            before = (routed_release(os.path.join(params["root"], "route")), holder["release"])
+        with contextlib.nullcontext() if free else lock(params["root"], params["lock_timeout"]):
+            if action in WITHOUT_ENGINE:
+                result = check(params, records) if action == "check" else unlock(module, records)
+            else:
+                switch = Switch(params, docker.from_env(), records)
+                others = {"list": lambda: overview(switch)}
+                others.update(migrate=lambda: migrate(module, switch), promote=lambda: promote(module, switch))
+                result = others[action]() if action in others else perform(module, switch, before)
     except Failed as failure:
         module.fail_json(msg=str(failure))
-    except docker.errors.DockerException as failure:
-        module.fail_json(msg=f"The engine does not answer as it should: {failure}. What is served was left as it is.")
     except OSError as failure:
         module.fail_json(msg=f"{params['root']} or the engine cannot be read: {failure}. Nothing was changed.")
+    except Exception as failure:
+        if docker is None or not isinstance(failure, docker.errors.DockerException):
+            raise
+        module.fail_json(msg=f"The engine does not answer as it should: {failure}. What is served was left as it is.")
     if records.found_broken:
         module.warn(f"{records.found_broken} The releases were taken from the journal and the containers.")
     module.exit_json(**result)

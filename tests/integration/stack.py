@@ -32,6 +32,8 @@ LOCAL = ROOT / "inventories/local"
 DOCUMENTED = ROOT / "roles/memory_budget/vars/main/documented.yml"
 BUDGET: dict[str, Any] = yaml.safe_load(DOCUMENTED.read_text())["__memory_budget_documented"]
 SETTINGS: dict[str, Any] = json.loads(os.environ.get("SIXTY_TEST_SETTINGS", "{}"))
+# A test that is not about the watch waits for a short one only.
+WATCH: dict[str, Any] = {"release_watch_seconds": 3, "release_watch_period": 1}
 NAME = SETTINGS.get("stack_name", "sixty")
 SUBNETS = SETTINGS.get("stack_subnet_prefix", "10.60")
 PORT = SETTINGS.get("nginx_http_port", 80)
@@ -93,7 +95,7 @@ def play(
 ) -> Play:
     """Run a playbook on the stack, with prefix before the command, and more environment and variables."""
     command = [*prefix, str(Path(sys.executable).with_name("ansible-playbook")), "--inventory", str(inventory)]
-    command += ["--extra-vars", json.dumps({**SETTINGS, **variables}), *arguments, playbook]
+    command += ["--extra-vars", json.dumps({**WATCH, **SETTINGS, **variables}), *arguments, playbook]
     ended = subprocess.run(
         command,
         cwd=ROOT,

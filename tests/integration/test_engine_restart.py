@@ -5,19 +5,29 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import json
 import os
 import signal
+import uuid
 from pathlib import Path
 
 import pytest
 from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import (
+    HOME,
+    NAME,
+    UNLIMITED,
+    ask,
     breakage,
     containers,
     deploy,
     docker,
     eventually,
     info,
+    play,
+    routed,
 )
+from ansible_collections.sixty_sales.memory_optimized.tests.release import faults
 
 pytestmark = pytest.mark.usefixtures("unlimited")
 
@@ -34,12 +44,50 @@ def test_the_engine_restarted():
     """
     assert info()["LiveRestoreEnabled"]
     before = started()
-    pid = int(Path("/run/docker.pid").read_text())
     with breakage("engine restarted"):
-        os.kill(pid, signal.SIGTERM)
-        eventually(lambda: not Path(f"/proc/{pid}").exists(), "the engine ends")
+        stop_engine()
         assert all(Path(f"/proc/{process}").exists() for _since, process in before.values())
-        # Where systemd does not do it.
-        deploy(playbook="playbooks/setup.yml")
-        eventually(lambda: docker("info"), "the engine answers")
+        start_engine()
     assert started() == before
+
+
+def stop_engine() -> None:
+    pid = int(Path("/run/docker.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the engine ends")
+
+
+def start_engine() -> None:
+    """Where systemd does not do it."""
+    deploy(playbook="playbooks/setup.yml")
+    eventually(lambda: docker("info"), "the engine answers")
+
+
+def phase() -> str:
+    return json.loads((HOME / "state.json").read_text()).get("deploy", {}).get("phase", "")
+
+
+@pytest.mark.parametrize("fault", ["none", "unhealthy-after:12"])
+def test_the_engine_is_away_during_a_watch(fault):
+    """The watch goes on without it, and so does the way back to a release that is warm."""
+    old, new = routed(), f"watched-{uuid.uuid4().hex[:6]}"
+    settings = {**UNLIMITED, **faults.variables(fault), "release_watch_seconds": 40, "release_watch_period": 1}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        deploying = pool.submit(play, release_id=new, **settings)
+        eventually(lambda: deploying.done() or phase() == "switched", "the release is watched", 120)
+        stop_engine()
+        if fault != "none":
+            eventually(lambda: routed() == old, "the guard goes back without the engine")
+        start_engine()
+        ended = deploying.result()
+    if fault == "none":
+        assert ended.code == 0 and f"{new} promoted" in ended.said, ended.tail
+    else:
+        assert ended.code != 0 and f"Release {new} was rolled back" in ended.said, ended.tail
+        assert "That could not be read back" in ended.said
+        # The engine was away when the bad one was to be stopped; the next run does that.
+        deploy(playbook="rollback.yml", release_id=old)
+    served = old if fault != "none" else new
+    eventually(lambda: ask("/api/release").release == served, "it is served")
+    running = [one["Name"] for one in containers() if one["Config"]["Labels"]["sixty.service"] == "api"]
+    assert running == [f"/{NAME}-api-{served}"]

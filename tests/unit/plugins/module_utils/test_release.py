@@ -79,6 +79,10 @@ USABLE = {
     "drain_timeout": 0,
     "lock_timeout": 0,
     "keep": 0,
+    "disk_budget": 0,
+    "asset_budget": 0,
+    "warm_up": 0,
+    "warm_up_paths": ["/health/ready"],
 }
 
 
@@ -107,12 +111,13 @@ def test_arguments_that_cannot_be_used(change, says):
     assert message.endswith("Nothing was changed.")
 
 
-def seen(slot=None, name=None, running=(), staged=True, manifests=(), serving=None):
+def seen(slot=None, name=None, running=(), staged=True, manifests=(), serving=None, warm=()):
     return {
         "slot": slot,
         "release": name,
         "running": list(running),
         "staged": staged,
+        "warm": list(warm),
         "manifests": {made: f"m-{made}" for made in manifests},
         "serving": serving,
     }
@@ -292,3 +297,214 @@ def test_history():
         "r2": {"manifest": "m2", "served_first": "3", "served": "7", "instead_of": "r3"},
         "r3": {"manifest": "m3", "served_first": "4", "served": "4", "rolled_back": "6"},
     }
+
+
+def test_a_deploy_that_was_broken_off_is_what_a_rollback_rolls_back():
+    """It was to leave what is served, so that stays."""
+    deploy = {"release": "r3", "previous": {"slot": "blue", "release": "r2"}}
+    observed = {"release": "r2", "kept": ["r1", "r2", "r3"], "started": STARTED, "deploy": deploy}
+    assert release.rollback_target(None, observed, RECORDS) == ("r2", None)
+    assert release.rollback_target("r1", observed, RECORDS) == ("r1", None)
+    # After its switch it is what is left.
+    switched = {**observed, "release": "r3"}
+    assert release.rollback_target(None, switched, RECORDS) == ("r2", None)
+    # The first one leaves nothing.
+    none = {**observed, "release": None, "deploy": {"release": "r1", "previous": None}}
+    assert release.rollback_target(None, none, RECORDS) == ("r2", None)
+
+
+@pytest.mark.parametrize(
+    ("deploy", "routed", "wanted", "unfinished"),
+    [
+        (None, "r1", "r1", False),
+        ({"release": "r2", "previous": {"release": "r1"}}, "r2", "r2", True),
+        ({"release": "r2", "previous": {"release": "r1"}}, "r1", "r1", True),
+        ({"release": "r2", "previous": {"release": "r1"}}, "r1", "r2", False),
+        ({"release": "r2", "previous": {"release": "r1"}}, "r3", "r3", False),
+        ({"release": "r1", "previous": None}, None, "r1", False),
+        ({"release": "r1", "previous": None}, "r1", "r1", True),
+    ],
+)
+def test_is_unfinished(deploy, routed, wanted, unfinished):
+    assert release.is_unfinished({"deploy": deploy, "release": routed}, wanted) is unfinished
+
+
+HOLDER = {"pid": 7, "boot": "b1", "started": 100}
+
+
+@pytest.mark.parametrize(
+    ("boot", "started", "gone"),
+    [("b1", 100, False), ("b2", 100, True), ("b1", 101, True), ("b1", None, True), ("b2", None, True)],
+)
+def test_gone(boot, started, gone):
+    assert release.gone(HOLDER, boot, started) is gone
+
+
+def test_busy():
+    holder = {**HOLDER, "release": "r2", "owner": "ann", "taken": "T1", "heartbeat": "T2", "alive": True}
+    assert release.busy({"phase": "switched"}, None) is None
+    assert release.busy({"phase": "switched"}, {**holder, "alive": False}) is None
+    assert release.busy(None, {"alive": False}) is None
+    message = release.busy({"phase": "switched"}, holder)
+    assert "release r2 is switched, by ann since T1 (process 7 on this host, last heartbeat T2)" in message
+    assert "Nothing was changed" in message
+    assert "release r2 has begun" in release.busy(None, holder)
+
+
+@pytest.mark.parametrize(
+    ("record", "migrated"),
+    [
+        (None, False),
+        ({"manifest": "m"}, False),
+        ({"manifest": "m", "migrated": "1"}, True),
+        ({"manifest": "other", "migrated": "1"}, False),
+        # Served: nobody runs them again, whatever the record says.
+        ({"manifest": "", "served": "1"}, True),
+        ({"manifest": "other", "served": "1"}, True),
+    ],
+)
+def test_is_migrated(record, migrated):
+    assert release.is_migrated(record, "m") is migrated
+
+
+CALM = {"slot": "blue", "release": "r1", "kept": ["r1"], "running": ["r1"]}
+ACTIVE = {"active": {"slot": "blue", "release": "r1"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "says"),
+    [
+        ({}, ACTIVE, []),
+        ({"slot": None, "release": None, "kept": [], "running": []}, {}, []),
+        ({"slot": "green"}, ACTIVE, ["names release r1 in slot green. What nginx follows counts."]),
+        (
+            {"release": "r2", "kept": ["r1", "r2"], "running": ["r1", "r2"]},
+            ACTIVE,
+            ["that release r1 is routed in slot blue, but the route names release r2"],
+        ),
+        ({"running": []}, ACTIVE, ["container of the routed release r1 does not run"]),
+        ({"kept": [], "running": []}, ACTIVE, ["container or the bundle of the routed release r1 is gone"]),
+        ({}, {}, ["state.json is missing or empty"]),
+        ({"running": []}, {"active": None}, ["does not run", "state.json is missing or empty"]),
+    ],
+)
+def test_drift(change, state, says):
+    told = release.drift({**CALM, **change}, state)
+    assert len(told) == len(says)
+    assert all(part in text for part, text in zip(says, told))
+
+
+CONTRACTS = {
+    "r1": {"manifest": "m", "served_first": "1", "served": "9"},
+    "r2": {"manifest": "m", "migrated": "2", "served_first": "2", "served": "2"},
+    "r3": {"manifest": "m", "migrated": "3", "contract": True, "backup": "/b/r3.dump", "served": "3"},
+    "bad": {"manifest": "m", "migrated": "4", "contract": True},
+    "r5": {"manifest": "m", "migrated": "5", "served": "5"},
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        # When it was served last says nothing: it was made for the database of its first days.
+        ("r1", ["r3", "bad"]),
+        ("r2", ["r3", "bad"]),
+        # Its own are no hindrance; those of a release that never served are.
+        ("r3", ["bad"]),
+        ("bad", []),
+        ("r5", []),
+        ("unknown", ["r3", "bad"]),
+    ],
+)
+def test_contract_between(target, names):
+    assert release.contract_between(target, CONTRACTS) == names
+    assert (release.check_contract(target, CONTRACTS) is None) is (not names)
+
+
+def test_a_rollback_across_a_contract_migration_is_refused():
+    observed = {"release": "r5", "kept": list(CONTRACTS), "started": {}}
+    found, error = release.rollback_target("r2", observed, CONTRACTS)
+    assert found is None
+    assert "r3, bad ran contract migrations since" in error
+    assert "-e release_force=true; the database before them is in /b/r3.dump" in error
+    assert release.rollback_target("r2", observed, CONTRACTS, force=True) == ("r2", None)
+    assert release.rollback_target("r5", observed, CONTRACTS) == ("r5", None)
+    # What is served is not gone back to, so nothing parts it from the database.
+    assert release.rollback_target("r2", {**observed, "release": "r2"}, CONTRACTS) == ("r2", None)
+    without = {**CONTRACTS, "r3": {**CONTRACTS["r3"], "backup": None}}
+    assert release.rollback_target("r2", observed, without)[1].endswith("-e release_force=true.")
+
+
+def test_migrations_on_record():
+    """They survive what becomes of the release, but not that it becomes another one."""
+    told = release.history(
+        [
+            line("migrated", "r1", "1", manifest="m1", contract=True, backup="/b"),
+            line("failed", "r1", "2"),
+            line("switched", "r1", "3", manifest="m1"),
+            line("migrated", "r2", "4", manifest="old", contract=True),
+            line("migrated", "r2", "5", manifest="new", contract=False, backup=None),
+            line("failed", "r3", "6"),
+            line("migrated", "r3", "7", manifest="m3"),
+        ]
+    )
+    assert told == {
+        "r1": {
+            **{"manifest": "m1", "migrated": "1", "contract": True, "backup": "/b"},
+            **{"served_first": "3", "served": "3"},
+        },
+        "r2": {"manifest": "new", "migrated": "5"},
+        "r3": {"manifest": "m3", "migrated": "7"},
+    }
+
+
+SERVED = {f"r{number}": {"manifest": "m", "served": str(number)} for number in range(1, 6)}
+
+
+@pytest.mark.parametrize(
+    ("keep", "sizes", "budget", "away"),
+    [
+        (3, 10, 0, ["r1"]),
+        (9, 10, 50, []),
+        (9, 10, 49, ["r1"]),
+        (9, 10, 20, ["r1", "r2", "r3"]),
+        # The served one and the one before it stay, whatever they take.
+        (9, 10, 1, ["r1", "r2", "r3"]),
+        (0, 10, 1, ["r1", "r2", "r3", "r4"]),
+        (2, 10, 30, ["r1", "r2"]),
+    ],
+)
+def test_outdated_by_the_disk_budget(keep, sizes, budget, away):
+    assert release.outdated(SERVED, "r5", keep, dict.fromkeys(SERVED, sizes), budget) == away
+
+
+WATCH = {
+    **{"watch_seconds": 0, "health_failures": 0, "memory_seconds": 0, "degradation_percent": 0, "latency_floor": 0},
+    **{"probes": 1, "latency_samples": 20, "restarts": 1, "memory_percent": 1, "period": 0.1, "probe_paths": ["/"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"watch_seconds": -1}, "watch_seconds is -1, at least 0"),
+        ({"probes": 0, "restarts": 0}, "probes is 0, at least 1; restarts is 0, at least 1"),
+        ({"latency_samples": 19}, "latency_samples is 19, at least 20"),
+        ({"period": 0.05}, "period is 0.05, at least 0.1"),
+        ({"probe_paths": []}, "probe_paths needs one path"),
+        ({"probe_paths": ["/", "api"]}, "every path begins with a slash"),
+    ],
+)
+def test_a_watch_that_cannot_be_made(change, says):
+    assert release.check_watch(WATCH) is None
+    message = release.check_watch({**WATCH, **change})
+    assert says in message
+    assert message.endswith("Nothing was changed.")
+
+
+def test_longest():
+    """It takes arguments as a task has them: text, and some of them missing."""
+    assert release.longest({}) == release.longest({"watch_seconds": "180", "ready_timeout": 60, "root": "/srv"})
+    assert release.longest({"watch_seconds": 1000}) - release.longest({"watch_seconds": 0}) == 1000
+    with pytest.raises(ValueError, match="could not convert"):
+        release.longest({"watch_seconds": "long"})
