@@ -125,7 +125,7 @@ test-frontend: setup-app ## The frontend's components
 
 test-integration: deploy-local images setup-test ## The running stack, and every refusal
 	set -a; . .dev/images.env; set +a
-	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q $(PYTEST_ARGS)
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m "not slow" $(PYTEST_ARGS)
 
 test-recovery: deploy-local images setup-test ## What breaks comes back; it restarts the container engine
 	set -a; . .dev/images.env; set +a
@@ -140,6 +140,7 @@ test-switch: deploy-local images setup-test ## No request lost in a few switches
 test-release: deploy-local images setup-test ## Zero loss, bad releases, crashes, innocent neighbours: all of it
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/release -q -s $(PYTEST_ARGS)
+	PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m slow $(PYTEST_ARGS)
 
 test-molecule: setup-test images ## Each role on a host of its own
 	bash tests/molecule.sh

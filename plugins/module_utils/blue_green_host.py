@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import http.client
 import os
@@ -27,7 +28,7 @@ except ImportError:
 # States of a container that may hold its slot's address, and the time that the engine gives one never started.
 RUNNING = ("running", "paused", "restarting")
 NEVER = "0001-01-01"
-WARM_UP_SECONDS = 5
+WARM_UP_SECONDS, WARM_UP_CLIENTS = 5, 8
 
 
 # What a module that switches has to know of the host.
@@ -372,16 +373,20 @@ class Switch:
         It took the 99th percentile just after a switch to four times that of the steady state. A path that answers with
         nothing but errors is a reason not to route it, unless the served release has them too.
         """
-        paths, well, failed, sent = self.params["warm_up_paths"], set(), {}, 0
+        paths, well, failed = self.params["warm_up_paths"], set(), {}
         deadline = time.monotonic() + WARM_UP_SECONDS
-        while sent < self.warm_up and time.monotonic() < deadline:
-            path = paths[sent % len(paths)]
-            status, _release = self.ask_slot(slot, path)
-            sent += 1
-            if status is not None and status < 500:
-                well.add(path)
-            else:
+
+        def request(number):
+            path = paths[number % len(paths)]
+            status = self.ask_slot(slot, path)[0] if time.monotonic() < deadline else 0
+            if status is None or status >= 500:
                 failed[path] = f"HTTP {status}" if status else "no answer"
+            elif status:
+                well.add(path)
+
+        # Several at a time, so that it opens all of its connections to the database.
+        with concurrent.futures.ThreadPoolExecutor(WARM_UP_CLIENTS) as pool:
+            list(pool.map(request, range(self.warm_up)))
         bad = [
             path for path in failed if path not in well and (self.ask_slot(core.other_slot(slot), path)[0] or 0) < 500
         ]

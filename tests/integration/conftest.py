@@ -14,6 +14,10 @@ from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack im
 collect_ignore = [] if os.environ.get("SIXTY_TEST_ENGINE_RESTART") == "1" else ["test_engine_restart.py"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: kills, full disks and large dumps; with make test-release only")
+
+
 @pytest.fixture(scope="session")
 def stack() -> None:
     """The stack runs, as the inventory has it."""

@@ -346,6 +346,7 @@ class TestPlaybooks:
 # -- what goes wrong
 
 
+@pytest.mark.slow
 class TestDisk:
     def test_too_little_room_is_refused_with_numbers(self, small):
         place = small(1)
@@ -411,6 +412,7 @@ def test_one_at_a_time():
     assert len(files()) == 2
 
 
+@pytest.mark.slow
 def test_a_dump_under_writes_is_one_moment():
     """Both tables get a row in one transaction, so at any moment they have the same."""
     as_application("CREATE TABLE ledger (id int); CREATE TABLE mirror (id int)")
@@ -444,6 +446,7 @@ def test_a_dump_under_writes_is_one_moment():
 # -- a restore that is killed, or cannot exchange
 
 
+@pytest.mark.slow
 class TestRestore:
     @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["module", "module-and-client"])
     def test_killed_at_any_moment_the_database_is_the_old_or_the_new_one(self, kill):
@@ -571,6 +574,7 @@ def test_a_stopped_container_is_said():
     failed("dump", "There is no container bkp-none", container="bkp-none")
 
 
+@pytest.mark.slow
 def test_memory_stays_below_the_alert():
     """A dump is streamed: neither PostgreSQL's container nor the module holds it."""
     member = cgroup.membership(Path(f"/proc/{inspect(f'{NAME}-postgres')['State']['Pid']}/cgroup").read_text())

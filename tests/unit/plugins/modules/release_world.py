@@ -381,6 +381,7 @@ def patch_time(world, patch):
 def arguments(world, release, **more):
     """Of blue_green and release_guard, for a world."""
     return {
+        "warm_up": 6,
         "stack": "sixty",
         "root": str(world.root),
         "release": release,

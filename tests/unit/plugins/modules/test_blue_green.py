@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import threading
+from collections import Counter
 
 import pytest
 import yaml
@@ -133,6 +134,48 @@ def test_the_bundle_of_the_served_release_is_gone(served, switch):
     shutil.rmtree(served.root / "route" / "slots" / "blue")
     assert switch("r1")["due"] == ["stage", "read_back"]
     assert (served.root / "route" / "active" / "www" / "index.html").exists()
+
+
+@pytest.fixture
+def asked(served):
+    """Counts what the slots are asked; C(bad) are the (slot, path) that answer 500."""
+    counted, bad, answers = Counter(), set(), served.answer
+
+    def answer(server, path):
+        slot = next((name for name, address in SLOTS.items() if address == server), "nginx")
+        counted[slot, path, served.routed()] += 1
+        return (500, None, None) if (slot, path) in bad else answers(server, path)
+
+    served.answer = answer
+    return counted, bad
+
+
+WARM = {"warm_up": 30, "warm_up_paths": ["/a", "/b"]}
+
+
+def test_a_standby_is_warmed_up_before_it_is_routed(asked, switch):
+    counted, _bad = asked
+    assert not switch("r2", **WARM)["failed"]
+    assert (counted["green", "/a", "r1"], counted["green", "/b", "r1"]) == (15, 15)
+    assert not [key for key in counted if key[0] == "green" and key[2] == "r2" and key[1] in ("/a", "/b")]
+
+
+def test_one_that_answers_with_nothing_but_errors_is_not_routed(asked, served, switch):
+    _counted, bad = asked
+    bad.add(("green", "/b"))
+    result = switch("r2", **WARM)
+    assert "sixty-api-r2 is ready, but all its answers are errors at /b: HTTP 500." in result["msg"]
+    assert OLD_SERVES in result["msg"] and still_r1(served)
+    # What the served release cannot do either is no reason.
+    bad.add(("blue", "/b"))
+    assert not switch("r2", **WARM)["failed"]
+
+
+def test_no_warming_up_where_it_would_cost_time(asked, switch):
+    counted, _bad = asked
+    assert not switch("r2", **{**WARM, "warm_up": 0})["failed"]
+    assert not switch(None, action="rollback", manifest=None, **WARM)["failed"]
+    assert not [key for key in counted if key[1] in ("/a", "/b")]
 
 
 OLD_SERVES = "Release r2 is not served. Release r1 goes on serving."
