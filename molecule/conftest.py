@@ -133,7 +133,8 @@ class Recap(NamedTuple):
 
 
 # What a scenario runs; those that are not listed run the service that they are named after.
-SERVICES = {"docker_host": [], "api": ["postgres", "redis", "nginx", "api"]}.get(SCENARIO.name, [SCENARIO.name])
+TIER = ["postgres", "redis", "nginx", "api"]
+SERVICES = {"docker_host": [], "api": TIER, "blue_green": TIER}.get(SCENARIO.name, [SCENARIO.name])
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

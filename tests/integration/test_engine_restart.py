@@ -84,8 +84,7 @@ def test_the_engine_is_away_during_a_watch(fault):
         assert ended.code == 0 and f"{new} promoted" in ended.said, ended.tail
     else:
         assert ended.code != 0 and f"Release {new} was rolled back" in ended.said, ended.tail
-        assert "That could not be read back" in ended.said
-        # The engine was away when the bad one was to be stopped; the next run does that.
+        # Where the engine was still away when the bad one was to be stopped, the next run does that.
         deploy(playbook="rollback.yml", release_id=old)
     served = old if fault != "none" else new
     eventually(lambda: ask("/api/release").release == served, "it is served")

@@ -92,8 +92,9 @@ def test_it_flips_back_by_itself(play, asked, routed, running, stack, host):
 
 
 def test_what_is_kept_of_it_is_roots(host, stack):
-    for name in ("backups", "config"):
-        assert not host.file(f"/srv/{stack}/{name}").mode & 0o007, name
+    assert host.file(f"/srv/{stack}/backups").mode == 0o700
+    dumps = host.check_output("ls /srv/%s/backups", stack).split()
+    assert dumps and {host.file(f"/srv/{stack}/backups/{name}").mode for name in dumps} == {0o600}
     assert not host.file(f"/srv/{stack}/lock.json").exists
 
 
