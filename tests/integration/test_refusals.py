@@ -260,15 +260,12 @@ def test_an_image_that_ends_at_once(broken, migrates):
     """It is refused where it is run first; what was made for it is not routed."""
     served = routed()
     before = snapshot()
+    said = (f"Release {broken['release_id']} is not served", f"Release {served} goes on serving.", "no such module")
     if migrates:
-        refused(f"Run {NAME}-migrate-{broken['release_id']}", "status: 3", "no such module", **broken)
+        refused("its migrations ended with exit code 3", *said, **broken)
     else:
-        refused(
-            f"Release {broken['release_id']} is not served. Release {served} goes on serving.",
-            "ended with exit code 3",
-            "no such module",
-            **{**broken, "release_migrate_command": [], "release_seed_rows": 0},
-        )
+        none = {"release_migrate_command": [], "release_seed_rows": 0}
+        refused("ended with exit code 3", *said, **broken, **none)
     assert routed() == served and serves() and ask("/").release == ask("/api/release").release == served
     # The records and the slot that nobody is served from are what may differ; the rest is only added to.
     after, slot = snapshot(), (HOME / "route/active").readlink().parent
