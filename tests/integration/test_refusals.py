@@ -270,7 +270,7 @@ def test_an_image_that_ends_at_once(broken, migrates):
     # The records and the slot that nobody is served from are what may differ; the rest is only added to.
     after, slot = snapshot(), (HOME / "route/active").readlink().parent
     standby = slot.with_name("green" if slot.name == "blue" else "blue")
-    moves = (f"{HOME}/journal.jsonl", f"{HOME}/state.json", f"{HOME}/route/{standby}")
+    moves = tuple(f"{HOME}/{name}" for name in ("journal.jsonl", "state.json", "backups", f"route/{standby}"))
     kept = {key: value for key, value in before.items() if not key.startswith(moves)}
     assert {key: after.get(key) for key in kept} == kept
     assert deploy().recap["changed"] == 0
