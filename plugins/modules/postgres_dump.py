@@ -274,23 +274,23 @@ class Server:
         """
         command = [self.command, "exec", "--interactive", "--user=postgres", f"--env=PGAPPNAME={self.application}"]
         with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                [*command, self.container, *argv],
-                stdin=subprocess.PIPE if text is not None else stdin or subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=errors,
-            )
+            given = {"stdin": stdin or subprocess.DEVNULL} if text is None else {"input": text.encode()}
             try:
-                output, _none = process.communicate(None if text is None else text.encode(), timeout or self.timeout)
+                ended = subprocess.run(
+                    [*command, self.container, *argv],
+                    **given,
+                    stdout=stdout,
+                    stderr=errors,
+                    timeout=timeout or self.timeout,
+                    check=False,
+                )
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
                 raise DumpError(f"{argv[0]} did not end within {timeout or self.timeout} s.") from None
             errors.seek(max(0, errors.seek(0, os.SEEK_END) - 4096))
             said = errors.read().decode(errors="replace")
-        if process.returncode:
-            raise DumpError(f"{argv[0]} ended with {process.returncode}:{core.tail(said) or ' it said nothing'}")
-        return output.decode() if output is not None else None
+        if ended.returncode:
+            raise DumpError(f"{argv[0]} ended with {ended.returncode}:{core.tail(said) or ' it said nothing'}")
+        return ended.stdout.decode() if ended.stdout is not None else None
 
     def sql(self, script, database="postgres", timeout=STATEMENT_SECONDS, **variables):
         """Output of a script of psql, without headers."""
