@@ -964,7 +964,7 @@ def main() -> None:
         exists = store.exists()
         if not exists and not module.check_mode and params["_archive"]:
             store.check_space(manifest)
-            os.makedirs(store.path, mode=0o755)
+            os.makedirs(store.path, mode=0o755, exist_ok=True)  # another play may have made it since
             exists = True
         with store.locked() if exists else contextlib.nullcontext():
             result = converge(module, store, manifest, exists)
