@@ -57,11 +57,16 @@ app/%/node_modules/.package-lock.json: app/%/package-lock.json $(VENV)/deploy.st
 	cd app/$* && npm ci --no-progress
 	touch node_modules/.package-lock.json
 
+tests/%/node_modules/.package-lock.json: tests/%/package-lock.json $(VENV)/deploy.stamp
+	@echo "==> npm packages of tests/$*"
+	cd tests/$* && npm ci --no-progress
+	touch node_modules/.package-lock.json
+
 setup-app: app/api/node_modules/.package-lock.json app/frontend/node_modules/.package-lock.json
 
 # -- the stack
 
-.PHONY: deploy-local deploy-production check-health check-resources restart-services rollback-emergency releases monitor-deployment unlock backup restore maintenance destroy-local compose
+.PHONY: deploy-local deploy-production check-health check-resources restart-services rollback-emergency releases monitor-deployment monitor-memory silence unlock backup restore maintenance destroy-local compose
 deploy-local: setup-python ## Deploy the stack on this machine: http://localhost
 	$(PLAYBOOK) $(LOCAL) deploy.yml $(ARGS)
 
@@ -69,11 +74,23 @@ deploy-production: setup-python ## Deploy the stack on the production hosts
 	$(PLAYBOOK) -i inventories/production deploy.yml $(ARGS)
 
 INVENTORY ?= inventories/local
+# table or json: make -s check-resources OUTPUT=json | jq .
+OUTPUT ?=
+# The report alone goes to standard output, what failed to standard error.
+REPORT := ANSIBLE_STDOUT_CALLBACK=sixty_sales.memory_optimized.report $(PLAYBOOK)
 check-health: setup-python ## Is everything healthy and served? Non-zero when it is not
-	$(PLAYBOOK) -i $(INVENTORY) playbooks/check_health.yml $(ARGS)
+	@$(REPORT) -i $(INVENTORY) playbooks/check_health.yml $(if $(OUTPUT),-e output=$(OUTPUT)) $(ARGS)
 
 check-resources: setup-python ## Memory of each container against its budget; non-zero over a threshold
-	$(PLAYBOOK) -i $(INVENTORY) playbooks/check_resources.yml $(ARGS)
+	@$(REPORT) -i $(INVENTORY) playbooks/check_resources.yml $(if $(OUTPUT),-e output=$(OUTPUT)) $(ARGS)
+
+monitor-memory: setup-python ## Memory of each container, live in a terminal until Ctrl-C
+	@[ -t 1 ] && follow=true || follow=false
+	$(REPORT) -i $(INVENTORY) playbooks/monitor_memory.yml -e monitor_memory_follow=$$follow $(if $(OUTPUT),-e output=$(OUTPUT)) $(ARGS)
+
+silence: setup-python ## List silences; make silence ALERT=HighMemoryUsage SERVICE=redis FOR=2h COMMENT="ticket 4711", or EXPIRE=<id>
+	SILENCE_ALERT='$(ALERT)' SILENCE_SERVICE='$(SERVICE)' SILENCE_FOR='$(FOR)' SILENCE_COMMENT='$(COMMENT)' SILENCE_EXPIRE='$(EXPIRE)' \
+	  $(PLAYBOOK) -i $(INVENTORY) playbooks/silence.yml $(ARGS)
 
 restart-services: setup-python ## Restart services one at a time: make restart-services SERVICES=redis,nginx
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/restart_services.yml $(if $(SERVICES),-e restart_services=$(SERVICES)) $(ARGS)
@@ -107,8 +124,8 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: benchmark-deploy benchmark-switch images lint test test-unit test-api test-frontend test-integration test-switch test-release test-recovery test-molecule test-archive test-fresh test-fresh-sudo docs
-lint: setup-test setup-app ## All linters
+.PHONY: benchmark-deploy benchmark-switch images lint test test-unit test-api test-frontend test-integration test-switch test-release test-recovery test-molecule test-browser test-archive test-fresh test-fresh-sudo dashboards docs
+lint: setup-test setup-app tests/browser/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
@@ -123,7 +140,7 @@ test-api: setup-app images ## The API against real PostgreSQL and Redis
 test-frontend: setup-app ## The frontend's components
 	cd app/frontend && npm test --silent
 
-test-integration: deploy-local images setup-test ## The running stack, and every refusal
+test-integration: deploy-local images setup-test tests/dashboards/node_modules/.package-lock.json ## The running stack, and every refusal
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m "not slow" $(PYTEST_ARGS)
 
@@ -155,6 +172,12 @@ benchmark-switch: setup images ## What a change of the release costs, as a clien
 	set -a; . .dev/images.env; set +a
 	$(BIN)/python benchmarks/switch/run.py $(ARGS)
 
+test-browser: images tests/browser/node_modules/.package-lock.json ## The Memory Monitor's page in a real browser
+	bash tests/browser.sh
+
+dashboards: setup-test ## Write Grafana's dashboards from their code
+	$(BIN)/python scripts/dashboards/build.py
+
 test-archive: setup-test ## The Galaxy archive, built, installed and deployed from
 	bash tests/archive.sh
 
@@ -164,5 +187,5 @@ test-fresh: setup-test images ## The README's first command on a bare Debian 12 
 test-fresh-sudo: setup-test images ## The same on Debian 13, by a user with sudo
 	bash tests/fresh_machine.sh trixie deployer
 
-test: lint test-unit test-frontend test-api test-integration test-switch test-archive test-fresh test-molecule ## Everything that CI runs
+test: lint test-unit test-frontend test-api test-integration test-browser test-switch test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

@@ -134,7 +134,8 @@ class Recap(NamedTuple):
 
 # What a scenario runs; those that are not listed run the service that they are named after.
 TIER = ["postgres", "redis", "nginx", "api"]
-SERVICES = {"docker_host": [], "api": TIER, "blue_green": TIER}.get(SCENARIO.name, [SCENARIO.name])
+SCENARIOS = {"docker_host": [], "api": TIER, "blue_green": TIER, "logs": ["loki", "fluent_bit"]}
+SERVICES = SCENARIOS.get(SCENARIO.name, [SCENARIO.name])
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
-stack=(-e stack_name=archive -e stack_subnet_prefix=10.62 -e nginx_http_port=18062 -e nginx_address=127.0.0.1)
+stack=(-e stack_name=archive -e stack_subnet_prefix=10.62 -e nginx_http_port=18062 -e nginx_address=127.0.0.1
+  -e memory_monitor_port=18162 -e prometheus_port=18163 -e alertmanager_port=18164)
 export ANSIBLE_COLLECTIONS_PATH=$work/collections
 play() { (cd "$work" && ANSIBLE_CONFIG=$work/ansible.cfg ansible-playbook -i "$work/hosts.yml" "$@"); }
 cleanup() {
@@ -38,6 +39,7 @@ stack:
   hosts:
     localhost: {ansible_connection: local, ansible_python_interpreter: "{{ ansible_playbook_python }}"}
   vars:
+    image_optional: [grafana, loki, fluent_bit]
     release_app_source: "{{ inventory_dir }}/app"
     release_build_dir: "{{ inventory_dir }}/build"
     stack_secrets:
@@ -45,6 +47,9 @@ stack:
       postgres_app_password: only-for-this-test-2
       redis_api_password: only-for-this-test-3
       redis_admin_password: only-for-this-test-4
+      redis_exporter_password: only-for-this-test-5
+      postgres_exporter_password: only-for-this-test-6
+      grafana_admin_password: only-for-this-test-7
 YML
 trap cleanup EXIT
 play sixty_sales.memory_optimized.deploy "${stack[@]}" | tail -n 15
@@ -55,5 +60,7 @@ import urllib.request
 answer = urllib.request.urlopen("http://127.0.0.1:18062/api/deals", timeout=10)
 assert json.load(answer)["total"] == 0, "a new database is empty"
 assert answer.headers["X-Release"], "no release id"
+status = json.load(urllib.request.urlopen("http://127.0.0.1:18162/api/v1/status", timeout=10))
+assert {entry["service"] for entry in status["services"] if entry["running"]} >= {"api", "prometheus"}, "nobody watches"
 PY
 say "the installed archive deploys"

@@ -68,6 +68,32 @@ assert page.headers["X-Release"] == deals.headers["X-Release"], "frontend and AP
 print(f"the dashboard answers: release {deals.headers['X-Release']}, {total} deals")
 PY
 
+say "asking the monitoring"
+inside python3 - <<'PY'
+import json
+import time
+import urllib.request
+
+
+def ask(url):
+    return json.load(urllib.request.urlopen(url, timeout=10))
+
+
+status = ask("http://localhost:8080/api/v1/status")
+running = {entry["service"] for entry in status["services"] if entry["running"]}
+assert running >= {"nginx", "api", "redis", "postgres", "prometheus", "alertmanager", "memory_monitor"}, running
+# A first scrape of every target, a quarter of a minute apart.
+for _ in range(30):
+    targets = ask("http://localhost:9090/api/v1/targets")["data"]["activeTargets"]
+    down = [target["scrapeUrl"] for target in targets if target["health"] != "up"]
+    if len(down) <= 1:
+        break
+    time.sleep(2)
+# The slot without a release.
+assert len(down) == 1 and ":3000" in down[0], down
+print(f"{len(running)} services are watched, {len(targets) - 1} targets are up")
+PY
+
 say "a second deploy changes nothing"
 inside make deploy-local ARGS="$args" </dev/null | tail -n 4 | tee "${TMPDIR:-/tmp}/$name.log"
 grep -q 'changed=0 .*failed=0' "${TMPDIR:-/tmp}/$name.log"

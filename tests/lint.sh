@@ -17,11 +17,13 @@ step ruff ruff check .
 step "ruff format" ruff format --check .
 step mypy mypy plugins
 step docs python scripts/docs.py --check
+step dashboards python scripts/dashboards/build.py --check
 step hadolint hadolint "${dockerfiles[@]}"
 step "sh syntax" bash -n "${scripts[@]}"
 for app in api frontend; do
   step "eslint app/$app" npm --prefix "app/$app" run --silent lint
 done
+step "eslint tests/browser" npm --prefix tests/browser run --silent lint
 step "tsc app/frontend" npm --prefix app/frontend run --silent typecheck
 
 if [ ${#failed[@]} -gt 0 ]; then

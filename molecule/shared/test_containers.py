@@ -8,8 +8,8 @@ from __future__ import annotations
 import pytest
 
 # The official images' numbers, which data volumes depend on.
-UIDS = {"postgres": 999, "redis": 999, "nginx": 101, "api": 1000}
-PUBLISHED = {"nginx": ["80"]}
+UIDS = {"postgres": 999, "redis": 999, "nginx": 101, "api": 1000, "grafana": 472, "loki": 10001, "fluent_bit": 10002}
+PUBLISHED = {"nginx": ["80"], "grafana": ["3000"]}
 
 
 def size(text: str) -> int:

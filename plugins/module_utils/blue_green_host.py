@@ -319,6 +319,9 @@ class Switch:
             current = None
         if not current:
             network.connect(container, ipv4_address=address, aliases=["api-" + slot])
+        # Cgroups are named after containers alone; this tells the Memory Monitor which release is in which slot.
+        with open(os.path.join(self.route, "slots", slot, self.wanted, "container"), "w", encoding="ascii") as handle:
+            handle.write(container.id)
         container.start()
 
     def container(self, release=None):

@@ -28,8 +28,9 @@ Findings = t.Iterator[Finding]
 
 # Docker refuses a lower limit ("Minimum memory limit allowed is 6MB", moby/moby daemon_unix.go).
 DOCKER_MINIMUM = 6 * MIB
-# Beside the pools: one connection of the exporter, and one of the schema migration, which runs while both APIs may be.
-EXPORTER_CONNECTIONS = 1
+# Beside the pools: two connections of the exporter, which keeps one and opens one a scrape, and one of the schema
+# migration, which runs while both APIs may be up.
+EXPORTER_CONNECTIONS = 2
 MIGRATION_CONNECTIONS = 1
 # name, title, whether the second colour is up
 PHASES = (

@@ -7,6 +7,9 @@ All sizes are bytes. The meanings are those of google/cadvisor (lib/container/li
 usage counts the page cache, the working set is usage without the inactive part of it, and rss is
 anonymous memory. C(unreclaimable) is ours: usage without all file pages that the kernel could give
 back, since the working set of a database that reads its files is high for nothing.
+
+This file is there twice, in plugins/module_utils and below roles/image/files/memory_monitor: a build context
+ends at its folder, and the Galaxy archive leaves links out. A test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -132,4 +135,63 @@ def read(version, root, member, opener):
         cpu_quota=int(controller("cpu", "cpu.cfs_quota_us", "-1")),
         cpu_period=int(controller("cpu", "cpu.cfs_period_us", "100000")),
         pids_limit=parse_limit(controller("pids", "pids.max", "max")),
+    )
+
+
+def cpu_shares(weight):
+    """A cgroup v2 weight as version 1's shares (opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value)."""
+    return 2 + (weight - 1) * 262142 // 9999
+
+
+def parse_pressure(text):
+    """(some, full) of a PSI file (Documentation/accounting/psi.rst): seconds in which tasks waited for memory."""
+    totals = {line.split()[0]: int(line.rpartition("total=")[2]) / 1e6 for line in text.splitlines()}
+    return totals["some"], totals["full"]
+
+
+def read_activity(version, root, member, opener):
+    """What a cgroup does, beside the memory that C(read) tells; arguments as there. Times are seconds.
+
+    C(tasks) counts threads: the list of another PID namespace's processes is empty on cgroup v1. None stands for
+    what this kernel does not tell, such as pressure on cgroup v1.
+    """
+
+    def file(controller, entry):
+        return opener(
+            f"{root}{member['']}/{entry}" if version == 2 else f"{root}/{controller}{member[controller]}/{entry}"
+        )
+
+    def number(controller, entry):
+        text = file(controller, entry)
+        return None if text is None else int(text)
+
+    memory, cpu = parse_stat(file("memory", "memory.stat") or ""), parse_stat(file("cpu", "cpu.stat") or "")
+    found = {
+        "tasks": number("pids", "pids.current"),
+        "periods": cpu.get("nr_periods"),
+        "throttled_periods": cpu.get("nr_throttled"),
+    }
+    if version == 2:
+        weight, pressure = number("cpu", "cpu.weight"), file("memory", "memory.pressure")
+        waiting, stalled = (None, None) if pressure is None else parse_pressure(pressure)
+        return dict(
+            found,
+            mapped_file=memory.get("file_mapped", 0),
+            swap_usage=number("memory", "memory.swap.current"),
+            cpu_seconds=cpu["usage_usec"] / 1e6 if "usage_usec" in cpu else None,
+            throttled_seconds=cpu["throttled_usec"] / 1e6 if "throttled_usec" in cpu else None,
+            cpu_shares=None if weight is None else cpu_shares(weight),
+            pressure_waiting=waiting,
+            pressure_stalled=stalled,
+        )
+    usage = number("cpuacct", "cpuacct.usage")
+    return dict(
+        found,
+        mapped_file=memory.get("total_mapped_file", 0),
+        swap_usage=memory.get("total_swap"),
+        cpu_seconds=None if usage is None else usage / 1e9,
+        throttled_seconds=cpu["throttled_time"] / 1e9 if "throttled_time" in cpu else None,
+        cpu_shares=number("cpu", "cpu.shares"),
+        pressure_waiting=None,
+        pressure_stalled=None,
     )

@@ -53,10 +53,13 @@ containers:
   type: list
   elements: dict
   contains:
+    id: {description: The container's id., type: str}
     name: {description: The container's name., type: str}
     service: {description: The service it belongs to., type: str}
     running: {description: Whether it runs., type: bool}
     health: {description: "Result of the health check, or V(none).", type: str}
+    probe: {description: What the last health check said; empty unless it failed., type: str}
+    started: {description: "Time of the last start (RFC 3339, UTC).", type: str}
     restarts: {description: Restarts since it was created., type: int}
     user: {description: User and group numbers., type: str}
     definition: {description: Digest of the definition that roles/container made it from., type: str}
@@ -68,7 +71,7 @@ containers:
     differences: {description: Where engine or kernel differ from O(expected)., type: list}
     gaps: {description: Hardening that is missing., type: list}
 parent:
-  description: Usage and limit of the parent cgroup in bytes; empty where there is none.
+  description: Usage, unreclaimable memory and limit of the parent cgroup in bytes; empty where there is none.
   returned: success
   type: dict
 """
@@ -100,18 +103,36 @@ def kernel_view(pid, version):
     return figures if read_text(f"/proc/{pid}/cgroup") == text else None
 
 
+def parent_view(stack, driver, version):
+    """The stack's own cgroup, which holds all of its containers."""
+    root = stack_host.memory_root(version)
+    path = stack_host.parent_directory(stack, driver, version)[len(root) :]
+    figures = cgroup.read(version, stack_host.CGROUPS, {"": path, "memory": path}, read_text)
+    return {name: figures[name] for name in ("usage", "unreclaimable", "limit")} if figures else {}
+
+
+def last_probe(health):
+    """The first line that a failing health check wrote last."""
+    log = [entry for entry in health.get("Log") or [] if entry.get("ExitCode")]
+    return (log[-1].get("Output") or "").strip().partition("\n")[0] if log else ""
+
+
 def view(inspect, version, expected, images):
     state = inspect["State"]
+    health = state.get("Health") or {}
     service = inspect["Config"]["Labels"].get("sixty.service", "")
     engine = limits.engine_values(inspect["HostConfig"])
     kernel = kernel_view(state.get("Pid"), version)
     return {
+        "id": inspect["Id"],
         "name": inspect["Name"].lstrip("/"),
         "service": service,
         "release": inspect["Config"]["Labels"].get("sixty.release", ""),
         "running": bool(state.get("Running")),
         # The engine keeps the last result of a container that was stopped.
-        "health": (state.get("Health") or {}).get("Status", "none") if state.get("Running") else "none",
+        "health": health.get("Status", "none") if state.get("Running") else "none",
+        "probe": last_probe(health) if health.get("Status") == "unhealthy" else "",
+        "started": state.get("StartedAt", ""),
         "restarts": inspect["RestartCount"],
         "user": inspect["Config"].get("User", ""),
         "engine": engine,
@@ -158,12 +179,7 @@ def main():
     except (docker.errors.DockerException, OSError) as error:
         module.fail_json(msg=f"The engine does not answer: {error}. Nothing was changed.")
 
-    directory = stack_host.parent_directory(stack, info["CgroupDriver"], version)
-    limit_file = stack_host.limit_files(version)[0]
-    usage_file = "memory.current" if version == 2 else "memory.usage_in_bytes"
-    limit, usage = read_text(f"{directory}/{limit_file}"), read_text(f"{directory}/{usage_file}")
-    parent = {"limit": cgroup.parse_limit(limit), "usage": int(usage)} if limit and usage else {}
-
+    parent = parent_view(stack, info["CgroupDriver"], version)
     found.sort(key=lambda entry: entry["name"])
     problems = [
         limits.describe(entry["name"], problem) for entry in found for problem in entry["differences"] + entry["gaps"]

@@ -44,6 +44,9 @@ options:
     description: Dumps that are kept, the new one among them. V(0) keeps all.
     type: int
     default: 5
+  status:
+    description: A file that tells monitoring of the last dump, as JSON with C(finished) (unix time), C(bytes) and C(path).
+    type: path
   source:
     description:
       - The dump to restore, as a path, a file's name or a dump's O(name), of which the newest one is taken.
@@ -76,6 +79,7 @@ EXAMPLES = r"""
     action: dump
     container: sixty-postgres
     directory: /srv/sixty/backups
+    status: /srv/sixty/status/backup.json
     name: r2
 
 - name: Bring back what was there before release r2
@@ -152,6 +156,7 @@ import zlib
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import postgres_dump as core
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.postgres_dump import DumpError
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.release_records import write_whole
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import human
 
 try:
@@ -351,6 +356,8 @@ def dump(module, directory):
         contents = write(server, directory, params["database"], target)
         dumps = directory.dumps()
         result.update(bytes=os.path.getsize(target), tables=len(contents.tables))
+        if params["status"]:
+            publish(module, params["status"], {"finished": int(time.time()), "bytes": result["bytes"], "path": target})
     outdated = [entry.path for entry in core.outdated(dumps, params["keep"], target)]
     for path in [] if module.check_mode else outdated:
         os.unlink(path)
@@ -361,6 +368,16 @@ def dump(module, directory):
         diff={side: "".join(f"{path}\n" for path in sorted(paths)) for side, paths in zip(SIDES, (before, after))},
     )
     return result
+
+
+def publish(module, path, status):
+    """Tells monitoring. The dump is made: that it is not told of is no reason to stop a deploy."""
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        write_whole(path, status)
+        os.chmod(path, 0o644)
+    except OSError as error:
+        module.warn(f"The dump is whole, but {path} could not be written ({error}): monitoring takes it for missing.")
 
 
 def write(server, directory, database, target):
@@ -530,6 +547,7 @@ def main():
             "directory": {"type": "path", "required": True},
             "name": {"type": "str", "default": "by-hand"},
             "keep": {"type": "int", "default": 5},
+            "status": {"type": "path"},
             "source": {"type": "str", "default": ""},
             "keep_old": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 3600},

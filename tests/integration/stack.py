@@ -93,7 +93,12 @@ def play(
     environment: dict[str, str] | None = None,
     **variables: Any,
 ) -> Play:
-    """Run a playbook on the stack, with prefix before the command, and more environment and variables."""
+    """Run a playbook on the stack, with prefix before the command, and more environment and variables.
+
+    A deploy leaves the monitoring as it is, which would cost a test ten seconds, unless the test chooses its tags.
+    """
+    if playbook == "deploy.yml" and not any(argument.startswith(("--tags", "--skip-tags")) for argument in arguments):
+        arguments = ("--skip-tags=monitoring", *arguments)
     command = [*prefix, str(Path(sys.executable).with_name("ansible-playbook")), "--inventory", str(inventory)]
     command += ["--extra-vars", json.dumps({**WATCH, **SETTINGS, **variables}), *arguments, playbook]
     ended = subprocess.run(

@@ -238,6 +238,11 @@ class TestPlaybooks:
         assert f"{path}: {path.stat().st_size} bytes, {len(before['rows'])} tables" in made.said
         assert (oct(path.stat().st_mode & 0o777), oct(BACKUPS.stat().st_mode & 0o777)) == ("0o600", "0o700")
         assert (path.stat().st_uid, BACKUPS.stat().st_uid) == (0, 0)
+        # What the Memory Monitor is told, which is not root.
+        status = HOME / "status/backup.json"
+        told = json.loads(status.read_text())
+        assert (told["bytes"], told["path"]) == (path.stat().st_size, str(path)) and status.stat().st_mode & 0o777 == 0o644
+        assert abs(told["finished"] - path.stat().st_mtime) < 60
 
         newest = page["items"][0]["id"]
         assert ask("/api/deals", "POST", {"name": "after the dump", "company": "x", "owner": "x"}).status == 201

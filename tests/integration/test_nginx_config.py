@@ -1050,6 +1050,7 @@ def test_the_access_log_is_json(nginx: Nginx) -> None:
     assert (entry["agent"], entry["referrer"]) == ("(not UTF-8)", "https://a.test/\u00e4")
     page = nginx.log("log-of-a-page")
     assert (page["release"], page["upstream_addr"], page["status"]) == ("r1", "", 200)
+    assert page["referrer"] == ""
     assert nginx.log("log-of-green")["slot"] == "green"
 
 

@@ -76,7 +76,7 @@ def found(name, limit=None, profile="hardened", **values):
             },
         ),
         ("postgres", None, {"work_mem": "3M"}, {"postgres/memory-at-peak": "489.6 MB"}),
-        ("postgres", None, {"max_parallel_workers": 2, "max_connections": 15}, {"postgres/shm-size": "32 MB <= "}),
+        ("postgres", None, {"max_parallel_workers": 2, "max_connections": 16}, {"postgres/shm-size": "32 MB <= "}),
         (
             "postgres",
             None,
@@ -103,10 +103,39 @@ def found(name, limit=None, profile="hardened", **values):
             {"prometheus/queries-above-limit": "1 x 50,000,000 samples x 16 B = 792.2 MB > 128 MB"},
         ),
         ("grafana", "199M", {}, {"grafana/below-floor": "199 MB < 200 MB, 1 MB short"}),
-        # Loki's own default of its caches.
-        ("loki", None, {"embedded_cache_size": "100M"}, {"loki/caches-above-limit": "7 x 100 MB + 48 MB = 748 MB"}),
-        ("loki", None, {"wal_replay_memory_ceiling": "4G"}, {"loki/caches-above-limit": "7 x 2 MB + 4,096 MB"}),
-        ("fluent_bit", None, {"mem_buf_limit": "9M"}, {"fluent_bit/buffers-above-limit": "3 x 1.2 x 9 MB = 32.4 MB"}),
+        # Loki: 6 + 50 x 0.375 + 2 x (8 x 0.3125 + 12) + 12 = 65.75 MB; then with its own defaults, one at a time.
+        (
+            "loki",
+            "65M",
+            {"gomemlimit": "52M", "wal_replay_memory_ceiling": "16M"},
+            {"loki/memory-above-limit": "= 65.8 MB > 65 MB"},
+        ),
+        ("loki", None, {"gomemlimit": "65M"}, {"loki/memory-above-gomemlimit": "= 65.8 MB > gomemlimit 65 MB"}),
+        ("loki", None, {"gomemlimit": "66M"}, {}),
+        ("loki", None, {"embedded_cache_size": "100M"}, {"loki/memory-above-limit": "6 x 100 MB caches"}),
+        ("loki", None, {"embedded_cache_size": "8M"}, {"loki/memory-above-gomemlimit": "6 x 8 MB caches"}),
+        ("loki", None, {"streams_max": 5000}, {"loki/memory-above-limit": "5000 streams x 384 KB"}),
+        ("loki", None, {"chunk_target_size": "1536K"}, {"loki/memory-above-limit": "50 streams x 1.6 MB"}),
+        ("loki", None, {"chunk_block_size": "1M"}, {"loki/memory-above-limit": "50 streams x 2.2 MB"}),
+        ("loki", None, {"query_concurrency": 32}, {"loki/memory-above-limit": "32 queries x 14.5 MB"}),
+        ("loki", None, {"query_chunks": 150}, {"loki/memory-above-limit": "2 queries x 58.9 MB"}),
+        ("loki", None, {"message_size": "100M"}, {"loki/memory-above-limit": "3 x 100 MB coming in"}),
+        ("loki", None, {"wal_replay_memory_ceiling": "64M"}, {}),
+        (
+            "loki",
+            None,
+            {"wal_replay_memory_ceiling": "65M"},
+            {"loki/replay-above-limit": "2 x 65 MB = 130 MB > 128 MB"},
+        ),
+        ("loki", None, {"wal_replay_memory_ceiling": "4G"}, {"loki/replay-above-limit": "2 x 4,096 MB"}),
+        # Fluent Bit: (32 - 5) / 4.6 = 5.87 MB.
+        ("fluent_bit", None, {"mem_buf_limit": "5M"}, {}),
+        (
+            "fluent_bit",
+            None,
+            {"mem_buf_limit": "6M"},
+            {"fluent_bit/buffers-above-limit": "5 MB + 4.6 x 6 MB = 32.6 MB"},
+        ),
     ],
 )
 def test_rules(name, limit, values, expected):

@@ -17,10 +17,16 @@ from requests.exceptions import ConnectionError as EngineGone
 MB = 1024**2
 EXPECTED = {"redis": {"memory": "64M", "memory_swap": "64M", "pids_limit": 64}}
 INSPECT = {
+    "Id": "0a" * 32,
     "Name": "/sixty-redis",
     "Image": "sha256:1",
     "RestartCount": 2,
-    "State": {"Pid": 42, "Running": True, "Health": {"Status": "healthy"}},
+    "State": {
+        "Pid": 42,
+        "Running": True,
+        "StartedAt": "2026-11-25T00:00:00.5Z",
+        "Health": {"Status": "healthy", "Log": [{"ExitCode": 1, "Output": "refused\n"}, {"ExitCode": 0, "Output": ""}]},
+    },
     "Config": {
         "Image": "sixty/redis:1",
         "User": "999:999",
@@ -47,6 +53,7 @@ KERNEL = {
     "/sys/fs/cgroup/sixty.slice/sixty-redis.slice/x/pids.max": "64\n",
     "/sys/fs/cgroup/sixty.slice/memory.max": f"{2048 * MB}\n",
     "/sys/fs/cgroup/sixty.slice/memory.current": f"{700 * MB}\n",
+    "/sys/fs/cgroup/sixty.slice/memory.stat": f"inactive_file {30 * MB}\nactive_file {70 * MB}\n",
 }
 
 
@@ -100,7 +107,7 @@ def info(engine, kernel, monkeypatch):
 def test_a_container_as_wanted(info):
     result = info(fail_on_difference=True)
     assert (result["failed"], result["changed"]) == (False, False)
-    assert result["parent"] == {"limit": 2048 * MB, "usage": 700 * MB}
+    assert result["parent"] == {"limit": 2048 * MB, "usage": 700 * MB, "unreclaimable": 600 * MB}
     (entry,) = result["containers"]
     assert (entry["kernel"]["usage"], entry["kernel"]["limit"], entry["engine"]["memory"]) == (
         20 * MB,
@@ -109,11 +116,14 @@ def test_a_container_as_wanted(info):
     )
     del entry["kernel"], entry["engine"]
     assert entry == {
+        "id": "0a" * 32,
         "name": "sixty-redis",
         "service": "redis",
         "release": "",
         "running": True,
         "health": "healthy",
+        "probe": "",
+        "started": "2026-11-25T00:00:00.5Z",
         "restarts": 2,
         "user": "999:999",
         "definition": "d",
@@ -152,6 +162,21 @@ def test_differences(info, kernel, engine, fail):
 def test_health(info, engine, state, health):
     engine.inspected[0]["State"].update(state)
     assert info()["containers"][0]["health"] == health
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        ([{"ExitCode": 1, "Output": "first\n"}, {"ExitCode": 1, "Output": "refused\nmore\n"}], "refused"),
+        ([{"ExitCode": 1, "Output": "timed out"}, {"ExitCode": 0, "Output": "fine"}], "timed out"),
+        ([{"ExitCode": -1}], ""),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_what_the_probe_of_an_unhealthy_container_says(info, engine, log, says):
+    engine.inspected[0]["State"]["Health"] = {"Status": "unhealthy", "Log": log}
+    assert info()["containers"][0]["probe"] == says
 
 
 def test_a_container_without_a_health_check(info, engine):
@@ -199,7 +224,7 @@ def test_cgroup_version_1(info, engine, kernel):
     kernel.clear()
     base = f"{stack_host.CGROUPS}/memory/sixty.slice"
     kernel.update({f"{base}/memory.limit_in_bytes": "4096\n", f"{base}/memory.usage_in_bytes": "1\n"})
-    assert info()["parent"] == {"limit": 4096, "usage": 1}
+    assert info()["parent"] == {"limit": 4096, "usage": 1, "unreclaimable": 1}
 
 
 def test_no_parent_cgroup(info, kernel):
