@@ -162,7 +162,8 @@ def compose_service(arguments: Arguments, service: str, stack: str) -> Arguments
         "pids": arguments.get("pids_limit"),
     }
     reservations: Arguments = {
-        "cpus": shares and f"{shares / CPU_SHARES:g}",
+        # Shares are whole, and a budget has two digits.
+        "cpus": shares and f"{round(shares / CPU_SHARES, 2):g}",
         "memory": arguments.get("memory_reservation"),
     }
     health = arguments["healthcheck"]
