@@ -88,9 +88,14 @@ monitor-memory: setup-python ## Memory of each container, live in a terminal unt
 	@[ -t 1 ] && follow=true || follow=false
 	$(REPORT) -i $(INVENTORY) playbooks/monitor_memory.yml -e monitor_memory_follow=$$follow $(if $(OUTPUT),-e output=$(OUTPUT)) $(ARGS)
 
-silence: setup-python ## List silences; make silence ALERT=HighMemoryUsage SERVICE=redis FOR=2h COMMENT="ticket 4711", or EXPIRE=<id>
-	SILENCE_ALERT='$(ALERT)' SILENCE_SERVICE='$(SERVICE)' SILENCE_FOR='$(FOR)' SILENCE_COMMENT='$(COMMENT)' SILENCE_EXPIRE='$(EXPIRE)' \
-	  $(PLAYBOOK) -i $(INVENTORY) playbooks/silence.yml $(ARGS)
+# As they are, so that quotes and dollars in a comment survive.
+silence: export SILENCE_ALERT = $(value ALERT)
+silence: export SILENCE_SERVICE = $(value SERVICE)
+silence: export SILENCE_FOR = $(value FOR)
+silence: export SILENCE_COMMENT = $(value COMMENT)
+silence: export SILENCE_EXPIRE = $(value EXPIRE)
+silence: setup-python ## List silences, make one or end one: ALERT=HighMemoryUsage SERVICE=redis FOR=2h COMMENT="why", EXPIRE=<id>
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/silence.yml $(ARGS)
 
 restart-services: setup-python ## Restart services one at a time: make restart-services SERVICES=redis,nginx
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/restart_services.yml $(if $(SERVICES),-e restart_services=$(SERVICES)) $(ARGS)

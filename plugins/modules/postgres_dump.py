@@ -45,7 +45,7 @@ options:
     type: int
     default: 5
   status:
-    description: A file that tells monitoring of the last dump, as JSON with C(finished) (unix time), C(bytes) and C(path).
+    description: File that tells monitoring of the last dump; JSON with C(finished) (unix time), C(bytes), C(path).
     type: path
   source:
     description:

@@ -173,8 +173,8 @@ def test_secrets_that_nobody_has_set_in_production(production, vault):
     with untouched("other"):
         ended = refused(
             "These secrets are missing, a placeholder or shorter than 12 characters:",
-            "postgres_password, postgres_app_password, redis_api_password, redis_admin_password, redis_exporter_password, "
-            "postgres_exporter_password, grafana_admin_password. Nothing was changed.",
+            "postgres_password, postgres_app_password, redis_api_password, redis_admin_password, "
+            "redis_exporter_password, postgres_exporter_password, grafana_admin_password. Nothing was changed.",
             "ansible-vault edit",
             inventory=production,
             nginx_server_name="dashboard.test",
