@@ -250,6 +250,31 @@ def test_more_kills_than_containers(machine, tree):
     assert counts(machine, path) == (0, 5)
 
 
+def test_one_that_started_again_is_blamed_before_one_that_only_ended(machine, tree):
+    """Both at once, and the first was the fuller one when it was last seen."""
+    ended = tree.run(1, "", "", usage=64 * MB, active_file=0, inactive_file=0)
+    machine.look()
+    killed = tree.run(2, "", "", usage=5 * MB)
+    for _ in range(2):
+        tree.restart(killed)
+    tree.remove(ended)
+    machine.killed(2)
+    machine.look()
+    assert (counts(machine, ended), counts(machine, killed)) == ((0, 0), (2, 2))
+
+
+def test_each_life_is_one_kill(machine, tree):
+    """Two containers, of which one died three times."""
+    path, other = tree.run(1, "", ""), tree.run(2, "", "")
+    machine.look()
+    for _ in range(3):
+        tree.restart(path)
+    tree.restart(other, usage=60 * MB)
+    machine.killed(4)
+    machine.look()
+    assert sorted([counts(machine, path), counts(machine, other)]) == [(1, 1), (3, 3)]
+
+
 def test_version_2_knows_the_service(machine, tree):
     """Two go at once, and the fuller one was not killed."""
     # On version 1 the fuller one is taken for it: the tree tells no better.

@@ -70,6 +70,10 @@ class Record:
             self.cpu_cores = max(0.0, seconds - self._cpu[1]) / (now - self._cpu[0])
         self._cpu = (now, seconds) if seconds is not None else None
 
+    @property
+    def owner(self):
+        return self.stack, self.service
+
     def leave(self, now):
         self.figures, self.gone, self.cpu_cores = None, now, 0.0
 
@@ -101,15 +105,16 @@ class Balance:
             self.waiting += [now] * min(fresh, 1000)
 
     def attribute(self, candidates):
-        """Put what waits down to candidates, the fullest first: one each, and what is left to the first of them.
-        Returns how many kills that were."""
-        kills = len(self.waiting)
+        """Put what waits down to candidates, (record, how often it ended), the likeliest first: to each as many as
+        it ended, and what is left to the first of them. Returns how many kills that were."""
+        kills = left = len(self.waiting)
         if not kills or not candidates:
             return 0
-        ranked = sorted(candidates, key=lambda record: record.last_share, reverse=True)[:kills]
-        for record in ranked:
-            record.oom_kills += 1
-        ranked[0].oom_kills += kills - len(ranked)
+        for record, ends in candidates:
+            share = min(ends, left)
+            record.oom_kills += share
+            left -= share
+        candidates[0][0].oom_kills += left
         self.waiting = []
         return kills
 
@@ -120,13 +125,16 @@ class Tracker:
     def __init__(self):
         self.records = {}
         self._host, self._services = Balance(), {}
-        self._went = {}
+        # Id -> how often it ended since the last look, and the same of the look before.
+        self._ended, self._ended_before = {}, {}
+        # Those that were started again.
+        self._again = set()
 
     def update(self, now, seen, starts, host_kills, created, settings, slots):
         """Take one look. C(starts) lists (id, parent, name) of containers that were started since the last one,
         C(host_kills) is the machine's count, read before the tree, C(created) gives the time of a cgroup, C(slots)
         maps an id to (slot, release)."""
-        before, self._went = self._went, {}
+        self._ended_before, self._ended, self._again = self._ended, {}, set()
         explained, explained_of = 0, dict.fromkeys(seen.kills, 0)
         for record in self.records.values():
             record.figures = None
@@ -135,13 +143,15 @@ class Tracker:
             record = self.records.get(identity)
             if record:
                 record.start()
+                # The run before it may have ended unseen.
+                if record.gone is None:
+                    self._end(identity)
+                record.gone = None
+                self._again.add(identity)
             else:
                 record = self.records[identity] = Record(identity)
                 record.path = f"{parent}/{name}"
                 record.stack, record.service = seen.parents.get(parent, ("", ""))
-            if identity not in seen.present:
-                record.leave(now)
-                self._went[identity] = record
 
         for figures in seen.containers:
             identity, owner = figures["id"], (figures["stack"], figures["service"])
@@ -153,23 +163,35 @@ class Tracker:
             explained += kills
             if owner in explained_of:
                 explained_of[owner] += kills
-            if again:
-                self._went[identity] = record
+            if again and identity not in self._again:
+                self._end(identity)
+                self._again.add(identity)
 
         for identity, record in self.records.items():
             if record.gone is None and identity not in seen.present:
                 record.leave(now)
-                self._went[identity] = record
+                self._end(identity)
 
-        # A kill comes before the end of its container, and may have been read one round after it.
-        candidates = list({**before, **self._went}.values())
+        candidates = self._candidates()
         for owner, total in seen.kills.items():
             balance = self._services.setdefault(owner, Balance())
             balance.settle(now, total, explained_of[owner])
-            explained += balance.attribute([r for r in candidates if (r.stack, r.service) == owner])
+            explained += balance.attribute([pair for pair in candidates if pair[0].owner == owner])
         self._host.settle(now, host_kills, explained)
         self._host.attribute(candidates)
         self._forget(now)
+
+    def _end(self, identity):
+        self._ended[identity] = self._ended.get(identity, 0) + 1
+
+    def _candidates(self):
+        """(record, how often it ended), the likeliest to have been killed first: one that was started again at once,
+        then one that ended in this round, then by how full it was. A kill comes before the end of its container, but
+        may have been read one round after it."""
+        ends = {**self._ended_before, **self._ended}
+        found = [(self.records[identity], number) for identity, number in ends.items() if identity in self.records]
+        found.sort(key=lambda pair: (pair[0].id in self._again, pair[0].id in self._ended, pair[0].last_share))
+        return found[::-1]
 
     def _forget(self, now):
         gone = sorted((r for r in self.records.values() if r.gone is not None), key=lambda r: r.gone, reverse=True)

@@ -1,0 +1,224 @@
+# Copyright (c) 2026, Sixty Sales DevOps Team
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a container that runs out of memory to a message about it, and to the message that it is over.
+
+Each test fills real containers and waits for what the receivers get, within what the rule waits plus 30 seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+from ansible_collections.sixty_sales.memory_optimized.tests.alerts.chain import (
+    ALLOWED,
+    CRITICAL,
+    LOOP,
+    NAME,
+    SETTLED,
+    TEAM,
+    TRIGGER,
+    Ballast,
+    ballast,
+    container,
+    counted,
+    kill,
+    lasting,
+    memory,
+    query,
+    run_loop,
+    starts,
+)
+from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import docker, eventually, inspect
+
+# The requirement's own words ("Alert Configuration").
+DOCUMENTED = "(container_memory_usage_bytes / container_spec_memory_limit_bytes) * 100 > 85"
+FILE = "/var/lib/postgresql/data/large_file"
+
+
+def counts_agree(chain, service: str, kills: int) -> bool:
+    """The kernel, the monitor and Prometheus have the same count of kills."""
+    return chain.log.kills()[service] == kills == counted("container_oom_events_total")[service]
+
+
+# -- kills and restarts
+
+
+@pytest.mark.quick
+def test_a_killed_child_of_a_surviving_container_is_told(chain):
+    eventually(lambda: query('container_oom_events_total{service="nginx"}'), "Prometheus scrapes the monitor")
+    before = inspect(container("nginx"))["State"]
+    began, victim = time.monotonic(), Ballast("nginx")
+    assert not victim.take(2 * memory("nginx")["limit"])
+    assert victim.close() == 137
+    chain.arrives("ContainerOOMKilled", "nginx", CRITICAL, began)
+    assert inspect(container("nginx"))["State"]["StartedAt"] == before["StartedAt"], "nginx itself goes on"
+    eventually(lambda: counts_agree(chain, "nginx", 1), "it is counted", 10)
+
+
+@pytest.mark.quick
+def test_a_first_process_that_is_killed_again_and_again_is_told(chain):
+    """Four kills within two seconds, in a container that is gone after each of them."""
+    began = time.monotonic()
+    try:
+        run_loop("vec(my $held, 64 << 20, 8) = 1", restarts=3)
+        chain.arrives("ContainerOOMKilled", "fluent_bit", CRITICAL, began)
+        chain.arrives("ContainerRestartLoop", "fluent_bit", CRITICAL, began)
+        ended = eventually(lambda: (it := inspect(LOOP))["State"]["Status"] == "exited" and it, "the engine gives up")
+        assert (ended["State"]["ExitCode"], ended["RestartCount"]) == (137, 3)
+        eventually(lambda: counts_agree(chain, "fluent_bit", 4), "all are counted", 10)
+        assert counted("container_restarts_total")["fluent_bit"] == 3
+    finally:
+        docker("rm", "--force", LOOP)
+
+
+def test_a_service_that_outgrows_its_limit_is_told(chain):
+    """Redis takes in as much as the requirement's maxmemory allows, which is as much as its container may have."""
+    before, began = starts("redis"), time.monotonic()
+    password = chain.channels.variables["stack_secrets"]["redis_admin_password"]
+    docker(
+        *("exec", "--interactive", "--env", f"REDISCLI_AUTH={password}", container("redis")),
+        *("redis-cli", "--user", "admin"),
+        text="".join(f"SETRANGE filler:{number} 1048575 x\n" for number in range(80)),
+        check=False,
+    )
+    eventually(lambda: starts("redis") == before + 1, "the engine starts it again", 20)
+    chain.arrives("ContainerOOMKilled", "redis", CRITICAL, began)
+    eventually(lambda: counts_agree(chain, "redis", 1), "it is counted", 10)
+
+
+def test_the_api_that_restarts_again_and_again_asks_for_a_rollback(chain):
+    began = time.monotonic()
+    for _ in range(3):
+        before = starts("api")
+        kill("api")
+        eventually(lambda before=before: starts("api") == before + 1, "the engine starts it again", 20)
+        eventually(lambda: inspect(container("api"))["State"]["Running"], "it runs", 20)
+        time.sleep(1)
+    chain.arrives("ContainerRestartLoop", "api", TRIGGER, began)
+    [asked] = [n for n in chain.channels.notices() if (n.channel, n.alert) == ("webhook", "ContainerRestartLoop")]
+    assert '"rollback_trigger": "restarts"' in asked.text
+    assert counted("container_restarts_total")["api"] == 3 and not counted("container_oom_events_total")["api"]
+
+
+# -- memory
+
+
+@pytest.fixture(scope="module")
+def cache(chain):
+    """PostgreSQL's container is full of a file's pages, which are read again and again."""
+    before = memory("postgres")
+    size = before["limit"] * 95 // 100 - before["usage"]
+    script = f"dd if=/dev/zero of={FILE} bs=1M count={size >> 20} conv=fsync && for n in 1 2 3 4 5; do cat {FILE} >/dev/null; done"
+    docker("exec", container("postgres"), "sh", "-c", script)
+    yield lambda: docker("exec", container("postgres"), "sh", "-c", f"cat {FILE} >/dev/null")
+    docker("exec", container("postgres"), "rm", FILE)
+
+
+def test_each_level_is_told_once_and_a_cache_is_not(chain, cache):
+    """nginx above 80 %, Redis above 85 % and then above 90 %, the API above 90 %; PostgreSQL has page cache only."""
+    with ballast("redis") as [redis]:
+        with ballast("nginx", "api") as [nginx, api]:
+            began = time.monotonic()
+            nginx.fill(82)
+            high = time.monotonic()
+            redis.fill(86.5)
+            critical = time.monotonic()
+            api.fill(91.5)
+            cache()
+            chain.arrives("MemoryWarning", "nginx", TEAM, began)
+            chain.arrives("HighMemoryUsage", "redis", TEAM, high)
+            chain.arrives("MemoryCritical", "api", TRIGGER, critical)
+            cache()
+            over = time.monotonic()
+        chain.is_over("MemoryWarning", "nginx", TEAM, over)
+        chain.is_over("MemoryCritical", "api", TRIGGER, over)
+
+        critical = time.monotonic()
+        redis.fill(91.5)
+        chain.arrives("MemoryCritical", "redis", CRITICAL, critical)
+        time.sleep(SETTLED)
+        over = time.monotonic()
+    for alert, channels in (("MemoryCritical", CRITICAL), ("HighMemoryUsage", TEAM)):
+        chain.is_over(alert, "redis", channels, over)
+    cache()
+
+    # The stronger one hushed the weaker, of the same container.
+    time.sleep(SETTLED)
+    for alert, service in (("MemoryWarning", "api"), ("HighMemoryUsage", "api"), ("MemoryWarning", "redis")):
+        for firing in (True, False):
+            assert not chain.told(alert, service, firing=firing), (alert, service, firing)
+    assert chain.told("HighMemoryUsage", "redis") == {"slack": 1, "mail": 1}
+    [asked] = [n for n in chain.channels.notices() if n.channel == "webhook" and n.alert == "MemoryCritical" and n.firing]
+    assert '"rollback_trigger": "memory"' in asked.text and asked.service == "api"
+
+    # The documented expression held for PostgreSQL all the time, longer than its rule waits, and nobody was told.
+    lasted = f"{round(time.monotonic() - began)}s"
+    usage = f'container_memory_usage_bytes{{name="{NAME}-postgres"}} / container_spec_memory_limit_bytes * 100'
+    [(_, least)] = query(f"min_over_time(({usage})[{lasted}:2s])")
+    figures = memory("postgres")
+    shares = {key: round(100 * figures[key] / figures["limit"], 1) for key in ("usage", "working_set", "unreclaimable")}
+    print(f"page cache: for {lasted} usage was above {least:.1f} % of PostgreSQL's limit; now {shares}", flush=True)
+    assert least > 85 and time.monotonic() - began > lasting("HighMemoryUsage") + ALLOWED
+    assert "postgres" in {labels["service"] for labels, _ in query(DOCUMENTED)}
+    assert not [notice for notice in chain.channels.notices() if notice.service == "postgres"]
+
+
+def test_the_documented_expression_tells_of_a_cache(chain, cache):
+    """Word for word, when it is asked for: so it fires for a file that was read, and why it is not the default."""
+    figures = memory("postgres")
+    more = figures["usage"] - figures["limit"] * 875 // 1000
+    docker("exec", container("postgres"), "truncate", "--size", f"-{more}", FILE)
+    cache()
+    chain.watchers(prometheus_high_memory_signal="usage")
+    try:
+        began = time.monotonic()
+        rules = eventually(lambda: used_rules("HighMemoryUsage"), "Prometheus has the rule", 20)
+        assert DOCUMENTED in rules[0]
+        chain.arrives("HighMemoryUsage", "postgres", TEAM, began, " (usage)")
+        assert memory("postgres")["unreclaimable"] < memory("postgres")["limit"] / 2
+        over = time.monotonic()
+        docker("exec", container("postgres"), "truncate", "--size", "0", FILE)
+        chain.is_over("HighMemoryUsage", "postgres", TEAM, over, " (usage)")
+    finally:
+        chain.watchers()
+
+
+def used_rules(alert: str) -> list[str]:
+    """Expressions of an alert's rules, as they are loaded, on one line each."""
+    from ansible_collections.sixty_sales.memory_optimized.tests.alerts.chain import ask
+
+    groups = ask("prometheus", "/api/v1/rules", type="alert")["data"]["groups"]
+    found = [rule["query"] for group in groups for rule in group["rules"] if rule["name"] == alert]
+    return [text for text in found if "container_memory_usage_bytes" in text]
+
+
+# -- in the end
+
+
+def test_all_is_over_in_the_end_and_nothing_was_told_twice(chain):
+    """Kills and restarts are news for ten minutes."""
+    def open_ones() -> set[tuple[str, str, str]]:
+        state = {}
+        for notice in chain.channels.notices():
+            state[notice.channel, notice.alert, notice.service] = notice.firing
+        return {key for key, firing in state.items() if firing}
+
+    assert chain.channels.notices(), "this test looks at what the others left"
+    eventually(lambda: not open_ones(), "everything that was told is over", 13 * 60)
+    time.sleep(SETTLED)
+    notices = Counter(notice[1:5] for notice in chain.channels.notices())
+    for (channel, firing, alert, service), number in sorted(notices.items()):
+        print(f"{channel:10}{'firing' if firing else 'over':7}{alert} {service}: {number}")
+    assert set(notices.values()) == {1}
+    assert chain.log.kills() == counted("container_oom_events_total")
+
+
+# -- with the role's defaults
+
+
+@pytest.mark.slow
+def test_arrival_with_default_values(chain):
+    pass
