@@ -129,7 +129,7 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-recovery test-molecule test-browser test-archive test-fresh test-fresh-sudo dashboards docs
+.PHONY: benchmark-deploy benchmark-switch benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-eda test-alerts test-recovery test-molecule test-browser test-archive test-fresh test-fresh-sudo dashboards docs
 lint: setup-test setup-app tests/browser/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
@@ -148,6 +148,9 @@ test-frontend: setup-app ## The frontend's components
 test-integration: deploy-local images setup-test tests/dashboards/node_modules/.package-lock.json ## The running stack, and every refusal
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m "not slow" $(PYTEST_ARGS)
+
+test-eda: setup-python images ## Automatic rollback after the deploy, with a real Alertmanager
+	bash tests/eda.sh $(PYTEST_ARGS)
 
 test-recovery: deploy-local images setup-test ## What breaks comes back; it restarts the container engine
 	set -a; . .dev/images.env; set +a

@@ -140,6 +140,13 @@ def busy(deploy, holder):
     )
 
 
+def moved_on(leaving, observed):
+    """An error message where another release is routed than the one that is to be left, or None."""
+    if observed["release"] == leaving:
+        return None
+    return f"Release {observed['release'] or 'none'} is routed, no longer {leaving}. Nothing was changed."
+
+
 def is_unfinished(observed, release):
     """Whether a deploy was broken off which led to the routed release, or was to lead away from it."""
     deploy = observed["deploy"]

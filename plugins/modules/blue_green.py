@@ -57,6 +57,12 @@ options:
     description: Roll back across contract migrations; remove the lock of a process that lives.
     type: bool
     default: false
+  leaving:
+    description:
+      - Roll back only while this release is routed and no deploy is under way; an automatic rollback says so, since
+        things may have changed after it was decided on. Empty asks for nothing.
+    type: str
+    default: ""
   reason:
     description: Why a rollback is made, for the journal.
     type: str
@@ -171,6 +177,11 @@ def perform(module, switch, routed_before):
     records = switch.records.known()
     target, manifest = params["release"], params["manifest"]
     if rollback:
+        error = params["leaving"] and (
+            core.busy(observed["deploy"], switch.records.holder()) or core.moved_on(params["leaving"], observed)
+        )
+        if error:
+            raise Failed(error)
         ways = core.choices(observed, records)
         if not target and routed_before and observed["release"] == routed_before[0] != routed_before[1]:
             # A deploy was under way, and failed while this waited for it: what it was to leave is served.
@@ -302,6 +313,7 @@ def main():
             "contract": {"type": "bool", "default": False},
             "backup": {"type": "path"},
             "force": {"type": "bool", "default": False},
+            "leaving": {"type": "str", "default": ""},
             "reason": {"type": "str", "default": "asked for"},
         },
         required_if=[("action", action, ["release", "manifest"]) for action in NAMED],

@@ -30,6 +30,7 @@ from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.stack
 from ansible_collections.sixty_sales.memory_optimized.plugins.modules.container_memory_info import kernel_view
 from ansible_collections.sixty_sales.memory_optimized.tests.alertmanager import receivers
 from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import (
+    BUDGET,
     ROOT,
     Play,
     deploy,
@@ -43,7 +44,7 @@ from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack im
 NAME = "alr"
 PORTS = {"memory_monitor": 18196, "prometheus": 18197, "alertmanager": 18198}
 STACK: dict[str, Any] = {
-    **{"stack_name": NAME, "stack_subnet_prefix": "10.96", "nginx_address": "127.0.0.1", "nginx_http_port": 18096},
+    **{"stack_name": NAME, "release_watch_seconds": 0, "stack_subnet_prefix": "10.96", "nginx_address": "127.0.0.1", "nginx_http_port": 18096},
     **{f"{service}_port": port for service, port in PORTS.items()},
     "image_optional": ["grafana", "loki", "fluent_bit"],
     # Its Redis outgrows its limit, which the tests make use of.
@@ -68,6 +69,7 @@ SCHEMAS = ROOT / "tests/alertmanager/schemas"
 REPORT = ROOT / ".dev/reports/alerts.json"
 DRIVER = info()["CgroupDriver"]
 VERSION = int(info().get("CgroupVersion") or 1)
+PARENTS = {service: cgroup_parent(NAME, service, DRIVER).strip("/") for service in BUDGET["services"]}
 
 
 # -- containers and what fills them
@@ -164,14 +166,11 @@ class KernelLog:
         self._lines.extend(line for line in self._process.stdout if "oom-kill:" in line)
 
     def kills(self) -> Counter[str]:
-        """Service -> processes that were killed in its containers."""
+        """Service -> processes that were killed in its containers; "" stands for the rest of the machine."""
         found: Counter[str] = Counter()
         for line in list(self._lines):
-            place = re.search(r"task_memcg=(\S+?),", line)
-            for service in ("api", "fluent_bit", "nginx", "postgres", "redis"):
-                parent = cgroup_parent(NAME, service, DRIVER).strip("/")
-                if place and f"/{parent}/" in place[1]:
-                    found[service] += 1
+            place = line.partition("task_memcg=")[2].partition(",")[0]
+            found[next((service for service, parent in PARENTS.items() if f"/{parent}/" in place), "")] += 1
         return found
 
     def close(self) -> None:
@@ -249,9 +248,9 @@ class Channels:
         for request in self.web.at("/pagerduty"):
             check("pagerduty_events_v2.json", request.json)
             payload, firing = request.json["payload"], request.json["event_action"] == "trigger"
-            found.append(
-                Notice(request.at, "pagerduty", firing, payload["class"], payload["component"], payload["summary"])
-            )
+            # What nobody's service is has no component.
+            where = payload["class"], payload.get("component", "")
+            found.append(Notice(request.at, "pagerduty", firing, *where, payload["summary"]))
         for request in self.web.at("/webhook"):
             labels, firing = request.json["groupLabels"], request.json["status"] == "firing"
             text = json.dumps(request.json)
@@ -289,14 +288,10 @@ class Chain:
         # Alert and service -> seconds to each channel.
         self.report: dict[str, dict[str, float]] = {}
 
-    def apply(self, *arguments: str, **variables: Any) -> Play:
-        # Chosen tags keep the monitoring in.
-        arguments = arguments or ("--skip-tags=none",)
-        return deploy(*arguments, **{**STACK, **QUICK, **self.channels.variables, **variables})
-
-    def watchers(self, **variables: Any) -> Play:
-        """Deploy the monitoring alone, with other variables."""
-        return self.apply("--tags=monitoring", **variables)
+    def apply(self, tags: str = "all", quick: bool = True, **variables: Any) -> Play:
+        """Deploy it, or the part of it that has these tags; ``monitoring`` are those that watch."""
+        intervals = QUICK if quick else {}
+        return deploy(f"--tags={tags}", **{**STACK, **intervals, **self.channels.variables, **variables})
 
     def close(self) -> None:
         self.channels.close()

@@ -21,6 +21,7 @@ from ansible_collections.sixty_sales.memory_optimized.tests.alerts.chain import 
     TEAM,
     TRIGGER,
     Ballast,
+    ask,
     ballast,
     container,
     counted,
@@ -172,7 +173,7 @@ def test_the_documented_expression_tells_of_a_cache(chain, cache):
     more = figures["usage"] - figures["limit"] * 875 // 1000
     docker("exec", container("postgres"), "truncate", "--size", f"-{more}", FILE)
     cache()
-    chain.watchers(prometheus_high_memory_signal="usage")
+    chain.apply("monitoring", prometheus_high_memory_signal="usage")
     try:
         began = time.monotonic()
         rules = eventually(lambda: used_rules("HighMemoryUsage"), "Prometheus has the rule", 20)
@@ -183,13 +184,11 @@ def test_the_documented_expression_tells_of_a_cache(chain, cache):
         docker("exec", container("postgres"), "truncate", "--size", "0", FILE)
         chain.is_over("HighMemoryUsage", "postgres", TEAM, over, " (usage)")
     finally:
-        chain.watchers()
+        chain.apply("monitoring")
 
 
 def used_rules(alert: str) -> list[str]:
     """Expressions of an alert's rules, as they are loaded, on one line each."""
-    from ansible_collections.sixty_sales.memory_optimized.tests.alerts.chain import ask
-
     groups = ask("prometheus", "/api/v1/rules", type="alert")["data"]["groups"]
     found = [rule["query"] for group in groups for rule in group["rules"] if rule["name"] == alert]
     return [text for text in found if "container_memory_usage_bytes" in text]
@@ -204,21 +203,44 @@ def test_all_is_over_in_the_end_and_nothing_was_told_twice(chain):
         state = {}
         for notice in chain.channels.notices():
             state[notice.channel, notice.alert, notice.service] = notice.firing
-        return {key for key, firing in state.items() if firing}
+        return {key for key, firing in state.items() if firing and key[2]}
 
     assert chain.channels.notices(), "this test looks at what the others left"
     eventually(lambda: not open_ones(), "everything that was told is over", 13 * 60)
     time.sleep(SETTLED)
-    notices = Counter(notice[1:5] for notice in chain.channels.notices())
+    # The machine's other programs are nobody's service, and may be killed as often as they like.
+    notices = Counter(notice[1:5] for notice in chain.channels.notices() if notice.service)
     for (channel, firing, alert, service), number in sorted(notices.items()):
         print(f"{channel:10}{'firing' if firing else 'over':7}{alert} {service}: {number}")
     assert set(notices.values()) == {1}
-    assert chain.log.kills() == counted("container_oom_events_total")
+    kills = chain.log.kills()
+    elsewhere = kills.pop("", 0)
+    assert kills == counted("container_oom_events_total")
+    assert elsewhere or not chain.told("HostOOMKill", "")
 
 
 # -- with the role's defaults
 
 
 @pytest.mark.slow
-def test_arrival_with_default_values(chain):
-    pass
+def test_arrival_with_the_default_values(chain):
+    """Four containers at four moments between two scrapes."""
+    chain.apply("monitoring", quick=False)
+    try:
+        began, over = {}, {}
+        with ballast("redis", "nginx", "api", "postgres") as held:
+            for each in held:
+                began[each.service] = time.monotonic()
+                each.fill(86.5)
+                time.sleep(max(0.0, began[each.service] + 4 - time.monotonic()))
+            for service, since in began.items():
+                chain.arrives("HighMemoryUsage", service, TEAM, since, " (defaults)")
+            for each in held:
+                over[each.service] = time.monotonic()
+                each.close()
+                time.sleep(3)
+        for service, since in over.items():
+            # A group is told of what happens to it once a minute.
+            chain.is_over("HighMemoryUsage", service, TEAM, since, " (defaults)", within=60 + ALLOWED)
+    finally:
+        chain.apply("monitoring")

@@ -105,6 +105,23 @@ def test_a_start_between_the_walk_and_its_telling_counts_once(machine, tree):
     assert counts(machine, path) == (1, 0)
 
 
+def test_a_container_that_starts_behind_the_look_has_not_gone(machine, tree):
+    tree.remove(tree.run(1))
+    machine.look()
+    look = machine.sampler.tree.look
+
+    def late(stack):
+        seen = look(stack)
+        tree.run(2)
+        return seen
+
+    machine.sampler.tree.look = late
+    picture = machine.look()
+    machine.sampler.tree.look = look
+    assert (len(picture.running), [facts["id"] for facts in picture.gone]) == (0, [])
+    assert len(machine.look().running) == 1
+
+
 def test_a_container_that_cannot_be_read_has_not_gone(machine, tree):
     path = tree.run(1)
     machine.look()

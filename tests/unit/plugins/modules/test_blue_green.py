@@ -653,6 +653,23 @@ def test_a_second_rollback_changes_nothing(bad, back):
     assert snapshot(bad.root) == before
 
 
+def test_an_automatic_rollback_leaves_only_what_it_was_decided_for(bad, back):
+    assert not back(leaving="r2")["failed"]
+    assert bad.routed() == "r1"
+    before = snapshot(bad.root)
+    late = back(leaving="r2")
+    assert late["failed"] and "Release r1 is routed, no longer r2. Nothing was changed." in late["msg"]
+    assert snapshot(bad.root) == before
+
+
+def test_an_automatic_rollback_ends_no_deploy(bad, back):
+    records = release_records.Records(str(bad.root))
+    records.begin({"release": "r3", "phase": "staged", "previous": None}, "ann@box")
+    early = back(leaving="r2")
+    assert early["failed"] and "Another deploy is under way: release r3 is staged, by ann@box" in early["msg"]
+    assert bad.routed() == "r2" and records.holder()["alive"]
+
+
 def test_a_second_rollback_mends_what_is_served(bad, back):
     back()
     bad["r1"].up = False

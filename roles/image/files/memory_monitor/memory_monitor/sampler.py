@@ -89,7 +89,7 @@ class Sampler:
         kills = self.host.oom_kills()
         seen = self.tree.look(settings.stack)
         self.creations.watch(self.tree.base + parent for parent in seen.parents)
-        starts = list(self.tree.started(self.creations.read()))
+        starts = self.tree.started(self.creations.read(), seen)
         release, slots = self.host.release()
         self.tracker.update(now, seen, starts, kills, self.tree.created, settings, slots)
         records = self.tracker.records.values()

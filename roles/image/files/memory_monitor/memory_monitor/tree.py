@@ -82,12 +82,18 @@ class Tree:
                     seen.stacks[owner] = figures
         return seen
 
-    def started(self, made):
-        """(id, parent, name) of the containers among directories that were made."""
+    def started(self, made, seen):
+        """(id, parent, name) of the containers among directories that were made. Those that still run are present,
+        also where the look came before them."""
+        found = []
         for directory, name in made:
             match = CONTAINER.fullmatch(name)
             if match:
-                yield match[1] or match[2], directory[len(self.base) :], name
+                identity = match[1] or match[2]
+                found.append((identity, directory[len(self.base) :], name))
+                if os.path.exists(f"{directory}/{name}"):
+                    seen.present.add(identity)
+        return found
 
     def created(self, path):
         """When a cgroup was made: the oldest time of its directories, which cAdvisor takes for the start as well."""
