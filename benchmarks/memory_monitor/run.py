@@ -7,8 +7,8 @@
 Runs its image within the limits of the memory budget, with 12, 25, 50 and 100 containers to watch: cgroups in the
 kernel's own file system, made for this and empty, of which the monitor sees no others. For each number it tells the
 resident memory, the time of a sample, and the time of a scrape of a new sample, as Prometheus sees it (nobody has asked
-for that sample before). Then, with 12: 100,000 scrapes over HTTP, and as many samples, each rendered anew, as a day and
-a half of scrapes every 15 seconds; both must not let it grow.
+for that sample before). Then, with 12: 100,000 scrapes over HTTP, and 20,000 samples, each rendered anew; neither may
+let it grow.
 
 Prints the figures, writes them to .dev/reports/memory_monitor.json, and ends with 1 when a goal is missed. Needs root.
 What else runs on the machine is measured as well, so let that be little.
@@ -45,7 +45,7 @@ MB = 1 << 20
 # costs no more among a hundred than among a few.
 RESIDENT = {12: 24 * MB, 100: 28 * MB}
 SCRAPE_MS, GROWTH, LINEAR = 10.0, 1 * MB, 1.5
-# As many samples as scrapes are made, each looked at and rendered, inside the image.
+# Samples as fast as they go, each rendered, inside the image.
 GROW = """
 import sys, time
 from memory_monitor.pages import Pages
@@ -235,37 +235,31 @@ def main() -> int:
     def each(few: int, many: int) -> float:
         return (rows[many]["cpu_ms_a_sample"] - rows[few]["cpu_ms_a_sample"]) / (many - few)
 
-    linear = each(50, 100) / each(12, 50)
+    few, many = each(12, 50), each(50, 100)
     print(
         f"The Memory Monitor within {OWN['limit']} and {OWN['cpus']} CPUs, {options.looks} scrapes of new samples each"
     )
-    print(
-        f"{'containers':>10} {'resident MB':>12} {'scrape p50 ms':>14} {'p99 ms':>8} {'sample ms':>10} {'CPU ms/s':>9} {'KB':>6}"
-    )
+    heads = ("containers", "resident MB", "scrape p50 ms", "p99 ms", "sample ms", "CPU ms/s", "KB")
+    print(" ".join(f"{head:>13}" for head in heads))
     for number, row in rows.items():
-        print(
-            f"{number:>10} {row['resident'] / MB:>12.1f} {row['scrape_p50']:>14.2f} {row['scrape_p99']:>8.2f}"
-            f" {row['sample_p50']:>10.2f} {row['cpu_ms_a_sample']:>9.2f} {row['bytes'] / 1000:>6.0f}"
-        )
-    print(
-        f"One container more costs {each(12, 50):.3f} ms of CPU a second up to 50, {each(50, 100):.3f} from there: {linear:.2f}"
-    )
-    print(
-        f"{growth['scrapes']:,} scrapes: {growth['scrapes_growth'] / MB:+.2f} MB since a tenth of them, p99 "
-        f"{growth['again_p99']:.2f} ms; {growth['samples']:,} samples, rendered: {growth['samples_growth'] / MB:+.2f} MB"
-    )
+        times = [f"{row[name]:13.2f}" for name in ("scrape_p50", "scrape_p99", "sample_p50", "cpu_ms_a_sample")]
+        print(f"{number:13} {row['resident'] / MB:13.1f} {' '.join(times)} {row['bytes'] / 1000:13.0f}")
+    print(f"One container more costs {few:.3f} ms of CPU a second up to 50, {many:.3f} from there: {many / few:.2f}")
+    print(f"{growth['scrapes']:,} scrapes: {growth['scrapes_growth'] / MB:+.2f} MB, p99 {growth['again_p99']:.2f} ms")
+    print(f"{growth['samples']:,} samples, each rendered: {growth['samples_growth'] / MB:+.2f} MB")
+    print("Growth counts from a tenth of them on.")
     goals = {
         f"{number} containers: at most {most // MB} MB": rows[number]["resident"] <= most
         for number, most in RESIDENT.items()
     }
     goals[f"12 containers: p99 of a scrape at most {SCRAPE_MS:.0f} ms"] = rows[12]["scrape_p99"] <= SCRAPE_MS
     goals["no growth"] = max(growth["scrapes_growth"], growth["samples_growth"]) <= GROWTH
-    goals[f"linear: at most {LINEAR}"] = linear <= LINEAR
+    goals[f"linear: at most {LINEAR}"] = many <= LINEAR * few
     for goal, met in goals.items():
         print(f"{'met   ' if met else 'MISSED'} {goal}")
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(
-        json.dumps({"containers": rows, "growth": growth, "linear": linear, "goals": goals}, indent=2) + "\n"
+        json.dumps({"containers": rows, "growth": growth, "linear": many / few, "goals": goals}, indent=2) + "\n"
     )
     return 0 if all(goals.values()) else 1
 

@@ -44,7 +44,13 @@ from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack im
 NAME = "alr"
 PORTS = {"memory_monitor": 18196, "prometheus": 18197, "alertmanager": 18198}
 STACK: dict[str, Any] = {
-    **{"stack_name": NAME, "release_watch_seconds": 0, "stack_subnet_prefix": "10.96", "nginx_address": "127.0.0.1", "nginx_http_port": 18096},
+    **{
+        "stack_name": NAME,
+        "release_watch_seconds": 0,
+        "stack_subnet_prefix": "10.96",
+        "nginx_address": "127.0.0.1",
+        "nginx_http_port": 18096,
+    },
     **{f"{service}_port": port for service, port in PORTS.items()},
     "image_optional": ["grafana", "loki", "fluent_bit"],
     # Its Redis outgrows its limit, which the tests make use of.
@@ -314,13 +320,20 @@ class Chain:
         """Wait until an alert was told on its channels, in time and once. Returns the seconds from ``since`` on."""
         within = within or lasting(alert) + ALLOWED
         taken = self._first(alert, service, channels, since, True, within)
+        assert min(taken.values()) >= lasting(alert), f"told before its time: {taken}"
         self.report[f"{alert} {service}{label}"] = {**taken, "for": lasting(alert)}
         print(f"{alert} {service}{label}: for {lasting(alert):.0f} s, told after", taken, flush=True)
         assert max(taken.values()) <= within
         return taken
 
     def is_over(
-        self, alert: str, service: str, channels: tuple[str, ...], since: float, label: str = "", within: float = ALLOWED
+        self,
+        alert: str,
+        service: str,
+        channels: tuple[str, ...],
+        since: float,
+        label: str = "",
+        within: float = ALLOWED,
     ) -> dict[str, float]:
         """The same for the message that it is over."""
         taken = self._first(alert, service, channels, since, False, within)

@@ -42,9 +42,12 @@ pytestmark = pytest.mark.usefixtures("stack")
 ALONE = {"ANSIBLE_STDOUT_CALLBACK": "sixty_sales.memory_optimized.report"}
 
 
-def report(playbook: str, **variables: Any) -> dict[str, Any]:
-    """The one JSON document that a play of the local inventory prints; its errors would be among it."""
-    return json.loads(play(playbook=f"playbooks/{playbook}", environment=ALONE, output="json", **variables).text)
+def report(playbook: str, code: int = 0, **variables: Any) -> dict[str, Any]:
+    """The one JSON document that a play of the local inventory prints; after it comes only why it failed."""
+    ended = play(playbook=f"playbooks/{playbook}", environment=ALONE, output="json", **variables)
+    document, end = json.JSONDecoder().raw_decode(ended.text)
+    assert ended.code == code and bool(code) == bool(ended.text[end:].strip()), ended.tail
+    return document
 
 
 # -- health
@@ -80,7 +83,7 @@ def test_a_stopped_service_fails_the_health_check(service):
 
 
 def test_a_monitor_that_does_not_answer_fails_the_health_check():
-    document = report("check_health.yml", memory_monitor_port=1)
+    document = report("check_health.yml", code=2, memory_monitor_port=1)
     [silent] = [row for row in document["requests"] if not row["ok"]]
     assert (silent["name"], silent["error"], document["healthy"]) == ("Memory Monitor", "Connection refused", False)
 

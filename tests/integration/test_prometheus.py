@@ -59,6 +59,8 @@ def docker(*arguments: str, check: bool = True) -> str:
 def render(root: Path, variants: list[dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
     """Lands the configuration of each variant below root, as a deploy does, without the container."""
     extra = {
+        # A name that no deployed stack has, whose Prometheus would be told to reload.
+        "stack_name": "example",
         "render_root": str(root),
         "render_variants": variants,
         "stack_image_overrides": {"prometheus": IMAGE},
@@ -237,11 +239,13 @@ class Exporter(ThreadingHTTPServer):
     def __init__(self, address: str, series: int) -> None:
         super().__init__((address, 0), ExporterHandler)
         self.scrapes = 0
-        self.names = [
-            f'container_test_{number % 50}_bytes{{id="/sixty/service_{number // 50}/{number // 50:064x}",'
-            f'name="sixty-service-{number // 50}",stack="sixty",service="service_{number // 50}",slot="",release=""}} '
-            for number in range(series)
-        ]
+        self.names = []
+        for number in range(series):
+            service, metric = divmod(number, 50)
+            labels = {"id": f"/example/service_{service}/{service:064x}", "name": f"example-service-{service}"}
+            labels |= {"stack": "example", "service": f"service_{service}", "slot": "", "release": ""}
+            text = ",".join(f'{label}="{value}"' for label, value in labels.items())
+            self.names.append(f"container_test_{metric}_bytes{{{text}}} ")
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def page(self) -> bytes:

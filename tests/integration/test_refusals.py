@@ -92,8 +92,8 @@ BUDGETS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         overrides("api", settings={"pool_max": 20}),
         (
             "postgres/connections",
-            "api 20 x 2 colours + 1 exporter + 1 migration + 3 reserved = 45 > max_connections 16",
-            "max_connections of 45",
+            "api 20 x 2 colours + 2 exporter + 1 migration + 3 reserved = 46 > max_connections 16",
+            "max_connections of 46",
             "a smaller pool_max",
         ),
     ),
@@ -140,7 +140,7 @@ def test_a_port_that_another_program_holds():
         ended = refused(
             f"Port {port} on localhost is held by another program. Nothing was changed.",
             f"ss -ltnp sport = :{port}",
-            "or set nginx_http_port",
+            "or set another port: nginx_http_port",
             **{**OTHER, "nginx_http_port": port},
         )
     assert ended.recap["changed"] == 0 and snapshot("other") == {}
@@ -271,7 +271,7 @@ def test_an_image_that_ends_at_once(broken, migrates):
     # The records and the slot that nobody is served from are what may differ; the rest is only added to.
     after, slot = snapshot(), (HOME / "route/active").readlink().parent
     standby = slot.with_name("green" if slot.name == "blue" else "blue")
-    moves = tuple(f"{HOME}/{name}" for name in ("journal.jsonl", "state.json", "backups", f"route/{standby}"))
+    moves = tuple(f"{HOME}/{name}" for name in ("journal.jsonl", "state.json", "backups", "status", f"route/{standby}"))
     kept = {key: value for key, value in before.items() if not key.startswith(moves)}
     assert {key: after.get(key) for key in kept} == kept
     assert deploy().recap["changed"] == 0

@@ -181,3 +181,10 @@ def test_a_leak_that_ended_is_forgotten():
 def test_memory_is_bounded():
     trend, _ever = watch(lambda now: 100 * MB, hours=20)
     assert len(trend._pages) == 360 and trend._pages.itemsize == 4
+
+
+def test_other_settings_begin_anew():
+    trend, _ever = watch(lambda now: now * MB / 30, hours=1.1)
+    assert trend.suspected
+    trend.add(1.1 * HOUR, 140 * MB, 384 * MB, Leak({**LEAK, "bucket": 30}))
+    assert (trend.growth, trend.suspected, len(trend._pages)) == (None, False, 0)

@@ -52,15 +52,20 @@ class Trend:
     six hours cost 1.5 KB.
     """
 
-    __slots__ = ("_bucket", "_lowest", "_pages", "certainty", "growth", "suspected")
+    __slots__ = ("_bucket", "_lowest", "_pages", "_width", "certainty", "growth", "suspected")
 
     def __init__(self):
-        self._pages = array("I")
+        self._begin(None)
+
+    def _begin(self, width):
+        self._pages, self._width = array("I"), width
         self._bucket = self._lowest = None
         self.growth, self.certainty, self.suspected = None, None, False
 
     def add(self, now, value, limit, settings):
         """One value in bytes; C(now) in seconds of a clock that only rises."""
+        if self._width != settings.bucket:
+            self._begin(settings.bucket)
         bucket = int(now // settings.bucket)
         if self._bucket is None or bucket == self._bucket:
             self._lowest = value if self._lowest is None else min(self._lowest, value)
