@@ -310,7 +310,11 @@ class Prometheus:
             *(f"--volume={directory}:/etc/sixty:ro", f"--volume={self.name}:/prometheus"),
             *("--publish=127.0.0.1::9090", IMAGE, *self.definition["command"]),
         )
-        self.wait()
+        try:
+            self.wait()
+        except AssertionError:
+            self.remove()
+            raise
 
     @property
     def address(self) -> str:
