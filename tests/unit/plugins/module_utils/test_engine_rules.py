@@ -100,7 +100,14 @@ def found(name, limit=None, profile="hardened", **values):
             "prometheus",
             None,
             {"query_max_samples": 50_000_000, "query_max_concurrency": 1},
-            {"prometheus/queries-above-limit": "1 x 50,000,000 samples x 16 B = 792.2 MB > 128 MB"},
+            {"prometheus/queries-above-limit": "1 x 50,000,000 samples x 512 B = 24,462.9 MB > 128 MB"},
+        ),
+        # Measured: killed in one run of three.
+        (
+            "prometheus",
+            None,
+            {"query_max_concurrency": 2},
+            {"prometheus/queries-above-limit": "= 146.5 MB > 128 MB"},
         ),
         ("grafana", "199M", {}, {"grafana/below-floor": "199 MB < 200 MB, 1 MB short"}),
         # Loki: 6 + 50 x 0.375 + 2 x (8 x 0.3125 + 12) + 12 = 65.75 MB; then with its own defaults, one at a time.
