@@ -134,7 +134,7 @@ lint: setup-test setup-app tests/browser/node_modules/.package-lock.json ## All 
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
-	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q $(PYTEST_ARGS)
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q -n 4 $(PYTEST_ARGS)
 
 images: setup-python
 	$(PLAYBOOK) $(LOCAL) tests/images.yml $(ARGS)

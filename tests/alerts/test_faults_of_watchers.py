@@ -150,33 +150,32 @@ def test_the_memory_monitor_killed(chain, high):
         f"memory_monitor killed three times: missed {missed}, told again {dict(again)}, over {dict(over)}", flush=True
     )
     assert not again and not over
-    assert not chain.told("HostDown", "memory_monitor")
+    assert not chain.told("MonitorDown", "memory_monitor")
 
 
 def test_what_is_away_is_told(chain, high):
-    """An exporter, then the monitor; while nothing is known of the host, nothing else is told."""
+    """An exporter and the monitor; then all the rest of the host, and while nothing answers that is the only news."""
+    first, rest = ("memory_monitor", "redis_exporter"), ("api", "nginx_exporter", "postgres_exporter")
+    names = {service: container(service) for service in (*first, *rest)}
     try:
         began = time.monotonic()
-        docker("stop", container("redis_exporter"))
+        docker("stop", *(names[service] for service in first))
+        chain.arrives("MonitorDown", "memory_monitor", CRITICAL, began)
         chain.arrives("TargetDown", "redis_exporter", TEAM, began)
         gone = time.monotonic()
-        docker("stop", container("memory_monitor"))
-        time.sleep(ALLOWED / 2)
-        docker("stop", container("nginx_exporter"))
-        chain.arrives("HostDown", "memory_monitor", CRITICAL, gone)
+        docker("stop", *(names[service] for service in rest))
+        chain.arrives("HostDown", "", CRITICAL, gone)
         eventually(lambda: firing("TargetDown", "nginx_exporter"), "it would be told", lasting("TargetDown") + ALLOWED)
         time.sleep(SETTLED)
-        assert not chain.told("TargetDown", "nginx_exporter")
-        print(
-            "while HostDown:",
-            chain.told("HighMemoryUsage", "redis", gone),
-            "over:",
-            chain.told("HighMemoryUsage", "redis", gone, False),
-        )
     finally:
         over = time.monotonic()
-        docker("start", *(container(name) for name in ("nginx_exporter", "memory_monitor", "redis_exporter")))
-    chain.is_over("HostDown", "memory_monitor", CRITICAL, over)
+        docker("start", *names.values())
+    chain.is_over("HostDown", "", CRITICAL, over)
+    chain.is_over("MonitorDown", "memory_monitor", CRITICAL, over)
     chain.is_over("TargetDown", "redis_exporter", TEAM, over)
+    time.sleep(SETTLED)
+    assert not chain.told("TargetDown", "nginx_exporter"), "it was hushed"
+    # What is high is told again when it is known again.
+    missed = {fires: dict(chain.told("HighMemoryUsage", "redis", began, fires)) for fires in (True, False)}
+    print(f"while nobody measured, of Redis was told that it fires {missed[True]}, is over {missed[False]}", flush=True)
     eventually(lambda: firing("HighMemoryUsage", "redis"), "it is known again", lasting("HighMemoryUsage") + ALLOWED)
-    assert not chain.told("TargetDown", "nginx_exporter")

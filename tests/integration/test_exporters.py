@@ -246,6 +246,7 @@ def official() -> Iterator[dict[str, str]]:
     docker("image", "rm", *images.values())
 
 
+@pytest.mark.slow
 def test_new_passwords_arrive_and_official_images_work(official):
     names = ["postgres_password", "postgres_app_password", "redis_api_password", "redis_admin_password"]
     names += ["redis_exporter_password", "postgres_exporter_password", "grafana_admin_password"]

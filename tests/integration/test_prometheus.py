@@ -430,7 +430,7 @@ def test_a_reload_is_believed_when_it_was_read_back(prometheus: Prometheus, run:
 @pytest.mark.parametrize(
     ("scrapes", "kills"),
     [
-        (10, 2),
+        pytest.param(10, 2, marks=pytest.mark.slow),
         # As many samples as the log holds at most, of three hours at an interval of 15 seconds; 13 minutes.
         pytest.param(720, 5, marks=pytest.mark.slow),
     ],

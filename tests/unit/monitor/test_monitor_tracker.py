@@ -264,6 +264,8 @@ def test_more_kills_than_containers(machine, tree):
     tree.remove(path)
     machine.killed(5)
     machine.look()
+    assert counts(machine, path) == (0, 1)
+    machine.look()
     assert counts(machine, path) == (0, 5)
 
 
@@ -278,6 +280,31 @@ def test_one_that_started_again_is_blamed_before_one_that_only_ended(machine, tr
     machine.killed(2)
     machine.look()
     assert (counts(machine, ended), counts(machine, killed)) == ((0, 0), (2, 2))
+
+
+def test_a_kill_whose_end_is_seen_later_is_nobody_elses(machine, tree):
+    """Three lives and three kills, of which two have ended; another container ends in the same moment."""
+    killed, ended = tree.run(1, "", ""), tree.run(2, "", "")
+    machine.look()
+    for _ in range(2):
+        tree.restart(killed)
+    tree.remove(ended)
+    machine.killed(3)
+    machine.look()
+    tree.remove(killed)
+    machine.look()
+    assert (counts(machine, ended), counts(machine, killed)) == ((0, 0), (2, 3))
+
+
+def test_one_that_was_never_seen_is_blamed_before_one_that_was_not_full(machine, tree):
+    ended = tree.run(1, "", "", usage=30 * MB)
+    machine.look()
+    tree.remove(ended)
+    killed = tree.run(2, "", "")
+    tree.remove(killed)
+    machine.killed()
+    machine.look()
+    assert (counts(machine, ended), counts(machine, killed)) == ((0, 0), (0, 1))
 
 
 def test_each_life_is_one_kill(machine, tree):

@@ -39,7 +39,7 @@ class Record:
         self.trend = Trend()
         self.gone = None
         self._counted = self._unmatched = 0
-        self.last_share = 0.0
+        self.last_share = 1.0
 
     def start(self):
         """Its cgroup was made once more."""
@@ -47,12 +47,10 @@ class Record:
         self._unmatched += 1
 
     def see(self, now, figures, created, settings):
-        """A sample. Returns (kills that its cgroup explains, whether it is another run than the last)."""
-        again = self.inode is not None and figures["inode"] != self.inode
+        """A sample. Returns (kills that its cgroup explains, whether it is another run that nobody told of)."""
+        untold = self.inode not in (None, figures["inode"]) and not self._unmatched
+        self.restarts += untold
         if self.inode != figures["inode"]:
-            if again and not self._unmatched:
-                # Nobody told of the start: the inode does.
-                self.restarts += 1
             self.inode, self._unmatched, self._counted = figures["inode"], 0, 0
             self._cpu, self.cpu_cores, self.trend, self.started = None, 0.0, Trend(), created(figures["path"])
         kills = max(0, figures["oom_kills"] - self._counted)
@@ -63,7 +61,7 @@ class Record:
         self._rate(now, figures["cpu_seconds"])
         self.last_share = figures["unreclaimable"] / figures["limit"] if figures["limit"] else 0.0
         self.trend.add(now, figures["unreclaimable"], figures["limit"], settings.leak)
-        return kills, again
+        return kills, untold
 
     def _rate(self, now, seconds):
         if self._cpu and seconds is not None and now > self._cpu[0]:
@@ -104,19 +102,36 @@ class Balance:
         else:
             self.waiting += [now] * min(fresh, 1000)
 
-    def attribute(self, candidates):
-        """Put what waits down to candidates, (record, how often it ended), the likeliest first: to each as many as
-        it ended, and what is left to the first of them. Returns how many kills that were."""
-        kills = left = len(self.waiting)
-        if not kills or not candidates:
-            return 0
-        for record, ends in candidates:
-            share = min(ends, left)
-            record.oom_kills += share
-            left -= share
-        candidates[0][0].oom_kills += left
-        self.waiting = []
-        return kills
+    def attribute(self, now, candidates):
+        """Put what waits down to candidates, the likeliest first; returns how many kills that were.
+
+        Each takes as many as it ended. Where some were started again, as the engine does with what was killed, the
+        others have to wait one round for what is left: the end that belongs to it may not have been seen yet.
+        """
+        before = len(self.waiting)
+        for candidate in [each for each in candidates if each.again and each.ends] or candidates:
+            self._give(candidate, candidate.ends)
+        if candidates and any(time < now for time in self.waiting):
+            for candidate in candidates:
+                self._give(candidate, candidate.ends)
+            # More processes were killed than containers ended.
+            self._give(candidates[0], len(self.waiting))
+        return before - len(self.waiting)
+
+    def _give(self, candidate, most):
+        number = min(most, len(self.waiting))
+        candidate.record.oom_kills += number
+        candidate.ends -= min(number, candidate.ends)
+        del self.waiting[:number]
+
+
+class Candidate:
+    """A container that ended: how often, whether it was started again, in which round it did so last."""
+
+    __slots__ = ("again", "ends", "moment", "record")
+
+    def __init__(self, record):
+        self.record, self.ends, self.again, self.moment = record, 0, False, 0.0
 
 
 class Tracker:
@@ -125,16 +140,12 @@ class Tracker:
     def __init__(self):
         self.records = {}
         self._host, self._services = Balance(), {}
-        # Id -> how often it ended since the last look, and the same of the look before.
-        self._ended, self._ended_before = {}, {}
-        # Those that were started again.
-        self._again = set()
+        self._candidates, self._moment = {}, 0.0
 
     def update(self, now, seen, starts, host_kills, created, settings, slots):
         """Take one look. C(starts) lists (id, parent, name) of containers that were started since the last one,
         C(host_kills) is the machine's count, read before the tree, C(created) gives the time of a cgroup, C(slots)
         maps an id to (slot, release)."""
-        self._ended_before, self._ended, self._again = self._ended, {}, set()
         explained, explained_of = 0, dict.fromkeys(seen.kills, 0)
         for record in self.records.values():
             record.figures = None
@@ -143,11 +154,9 @@ class Tracker:
             record = self.records.get(identity)
             if record:
                 record.start()
-                # The run before it may have ended unseen.
-                if record.gone is None:
-                    self._end(identity)
+                # Unless it was seen to have gone, the run before ended just now.
+                self._end(now, record, ends=record.gone is None, again=True)
                 record.gone = None
-                self._again.add(identity)
             else:
                 record = self.records[identity] = Record(identity)
                 record.path = f"{parent}/{name}"
@@ -159,39 +168,36 @@ class Tracker:
             if record is None:
                 record = self.records[identity] = Record(identity)
             record.slot, record.release = slots.get(identity, (record.slot, record.release))
-            kills, again = record.see(now, figures, created, settings)
+            kills, untold = record.see(now, figures, created, settings)
             explained += kills
             if owner in explained_of:
                 explained_of[owner] += kills
-            if again and identity not in self._again:
-                self._end(identity)
-                self._again.add(identity)
+            if untold:
+                self._end(now, record, again=True)
 
         for identity, record in self.records.items():
             if record.gone is None and identity not in seen.present:
                 record.leave(now)
-                self._end(identity)
+                self._end(now, record)
 
-        candidates = self._candidates()
+        # A kill comes before the end of its container, but may have been read one round after it. The likeliest come
+        # first: started again, ended in this round, the fullest; of one that was never seen nothing is known but that.
+        recent = [each for each in self._candidates.values() if each.moment in (self._moment, now)]
+        recent.sort(key=lambda each: (each.again, each.moment, each.record.last_share), reverse=True)
+        self._candidates, self._moment = {each.record.id: each for each in recent}, now
         for owner, total in seen.kills.items():
             balance = self._services.setdefault(owner, Balance())
             balance.settle(now, total, explained_of[owner])
-            explained += balance.attribute([pair for pair in candidates if pair[0].owner == owner])
+            explained += balance.attribute(now, [each for each in recent if each.record.owner == owner])
         self._host.settle(now, host_kills, explained)
-        self._host.attribute(candidates)
+        self._host.attribute(now, recent)
         self._forget(now)
 
-    def _end(self, identity):
-        self._ended[identity] = self._ended.get(identity, 0) + 1
-
-    def _candidates(self):
-        """(record, how often it ended), the likeliest to have been killed first: one that was started again at once,
-        then one that ended in this round, then by how full it was. A kill comes before the end of its container, but
-        may have been read one round after it."""
-        ends = {**self._ended_before, **self._ended}
-        found = [(self.records[identity], number) for identity, number in ends.items() if identity in self.records]
-        found.sort(key=lambda pair: (pair[0].id in self._again, pair[0].id in self._ended, pair[0].last_share))
-        return found[::-1]
+    def _end(self, now, record, ends=True, again=False):
+        candidate = self._candidates.setdefault(record.id, Candidate(record))
+        candidate.ends += ends
+        candidate.again |= again
+        candidate.moment = now
 
     def _forget(self, now):
         gone = sorted((r for r in self.records.values() if r.gone is not None), key=lambda r: r.gone, reverse=True)
