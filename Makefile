@@ -152,6 +152,10 @@ test-integration: deploy-local images setup-test tests/dashboards/node_modules/.
 test-eda: setup-python images ## Automatic rollback after the deploy, with a real Alertmanager
 	bash tests/eda.sh $(PYTEST_ARGS)
 
+test-alerts: setup-test images ## From a container's memory to the message, with real receivers: half an hour
+	set -a; . .dev/images.env; set +a
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/alerts -q -s $(PYTEST_ARGS)
+
 test-recovery: deploy-local images setup-test ## What breaks comes back; it restarts the container engine
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && SIXTY_TEST_ENGINE_RESTART=1 PYTHONPATH=$(CURDIR)/.dev/collections \
