@@ -129,7 +129,7 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-eda test-alerts test-recovery test-molecule test-browser test-archive test-fresh test-fresh-sudo dashboards docs
+.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-eda test-alerts test-recovery test-molecule test-browser test-archive test-fresh test-fresh-sudo dashboards docs
 lint: setup-test setup-app tests/browser/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
@@ -189,6 +189,9 @@ test-browser: images tests/browser/node_modules/.package-lock.json ## The Memory
 
 dashboards: setup-test ## Write Grafana's dashboards from their code
 	$(BIN)/python scripts/dashboards/build.py
+
+benchmark-monitor: setup-python images ## The Memory Monitor with 12 to 100 containers: memory, time of a scrape, 100,000 scrapes
+	$(BIN)/python benchmarks/memory_monitor/run.py $(ARGS)
 
 benchmark-footprint: setup-python ## What the watching of the deployed stack takes: ARGS="--window 1h"
 	$(BIN)/python benchmarks/footprint/run.py $(ARGS)

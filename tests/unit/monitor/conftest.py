@@ -64,7 +64,7 @@ class Machine:
     def facts(self, path):
         """What is known of a container, running or gone."""
         picture = self.sampler.picture
-        everyone = [facts for facts, _figures in picture.running] + picture.gone
+        everyone = [facts for facts, _figures in picture.running] + picture.unseen
         return next(facts for facts in everyone if facts["id"] == path)
 
     def figures(self, path):

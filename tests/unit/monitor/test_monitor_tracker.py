@@ -118,7 +118,7 @@ def test_a_container_that_starts_behind_the_look_has_not_gone(machine, tree):
     machine.sampler.tree.look = late
     picture = machine.look()
     machine.sampler.tree.look = look
-    assert (len(picture.running), [facts["id"] for facts in picture.gone]) == (0, [])
+    assert (len(picture.running), [facts["gone"] for facts in picture.unseen]) == (0, [None])
     assert len(machine.look().running) == 1
 
 
@@ -130,7 +130,7 @@ def test_a_container_that_cannot_be_read_has_not_gone(machine, tree):
     file.write_text("?")
     machine.killed()
     picture = machine.look()
-    assert (picture.running, picture.gone) == ([], [])
+    assert (len(picture.running), [facts["gone"] for facts in picture.unseen]) == (0, [None])
     file.write_text(text)
     machine.look()
     assert counts(machine, path) == (0, 0)

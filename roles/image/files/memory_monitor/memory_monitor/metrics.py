@@ -61,7 +61,7 @@ TRACKED = (
     ("container_memory_growth_confidence", "gauge", "certainty", "How sure it is that memory grows, 0 to 1."),
     ("container_memory_leak_suspected", "gauge", "leak", "1 where memory grows for long, lasting and surely."),
 )
-# Those that are there for a while after the container went.
+# Those that are there for a while after the container went, too.
 COUNTED = (
     ("container_oom_events_total", "counter", "oom_kills", "Processes that the kernel killed for lack of memory."),
     ("container_restarts_total", "counter", "restarts", "Starts of the same container, after the first that was seen."),
@@ -117,7 +117,7 @@ def containers(picture):
     text = "Time of the last sample."
     yield family("container_last_seen", "gauge", text, ((labels, picture.time) for labels, _facts, _figures in running))
     everyone = [(labels, facts) for labels, facts, _figures in running]
-    everyone += [({label: facts[label] for label in LABELS}, facts) for facts in picture.gone]
+    everyone += [({label: facts[label] for label in LABELS}, facts) for facts in picture.unseen]
     for name, kind, fact, text in COUNTED:
         yield family(name, kind, text, ((labels, facts[fact]) for labels, facts in everyone))
 

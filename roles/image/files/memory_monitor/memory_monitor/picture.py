@@ -32,13 +32,13 @@ def name_of(record, settings):
 class Picture:
     """One sample.
 
-    C(running) and C(gone) list (record's public facts, figures or None); C(services) sums up the own stack's
-    containers by service.
+    C(running) lists (a record's public facts, figures); C(unseen) has the facts of those that ended or could not be
+    read; C(services) sums up the own stack's containers by service.
     """
 
     __slots__ = (
-        *("backup", "errors", "filesystems", "gone", "history", "host", "host_kills", "moment", "overlap", "release"),
-        *("running", "sample_seconds", "samples", "services", "settings", "stacks", "time", "version"),
+        *("backup", "errors", "filesystems", "history", "host", "host_kills", "moment", "overlap", "release"),
+        *("running", "sample_seconds", "samples", "services", "settings", "stacks", "time", "unseen", "version"),
     )
 
     def __init__(self, **parts):
@@ -125,7 +125,7 @@ def entries(picture):
         key = facts["service"] if facts["stack"] == settings.stack else None
         if key in own:
             own[key] = [*(own[key] or []), entry(facts, figures, settings)]
-    for facts in sorted(picture.gone, key=lambda facts: facts["gone"]):
+    for facts in sorted(picture.unseen, key=lambda facts: facts["gone"] or picture.moment):
         if facts["stack"] == settings.stack and facts["service"] in own:
             found = own[facts["service"]]
             if found is None or not found[0]["running"]:

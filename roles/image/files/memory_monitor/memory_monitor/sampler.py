@@ -100,7 +100,7 @@ class Sampler:
             moment=now,
             version=self.tree.version,
             running=[(facts_of(record, settings), record.figures) for record in records if record.figures],
-            gone=[facts_of(record, settings) for record in records if record.gone is not None],
+            unseen=[facts_of(record, settings) for record in records if not record.figures],
             stacks=seen.stacks,
             host=self.host.memory(),
             host_kills=kills,
