@@ -304,7 +304,8 @@ ALERTS: dict[str, tuple[str, ...]] = {
     "TotalMemoryHigh": ("warning",), "TotalMemoryCritical": ("critical",), "ContainerOOMKilled": BOTH,
     "HostOOMKill": BOTH, "ContainerRestartLoop": BOTH, "MemoryExhaustionPredicted": BOTH, "MemoryLeak": ("warning",),
     "ApiLatencyDegraded": BOTH, "ApiErrorRate": BOTH, "HealthCheckFailing": BOTH, "TargetDown": BOTH,
-    "ServiceDown": BOTH, "HostDown": ("critical",), "MonitorDown": ("critical",), "DiskSpaceLow": BOTH, "CertificateExpiresSoon": BOTH,
+    "ServiceDown": BOTH, "HostDown": ("critical",), "MonitorDown": ("critical",),
+    "DiskSpaceLow": BOTH, "CertificateExpiresSoon": BOTH,
     "BackupTooOld": BOTH, "PrometheusSeriesHigh": ("warning",), "PrometheusRuleFailing": ("critical",),
     "ConfigReloadFailed": BOTH, "NotificationsFailing": ("critical",), "Watchdog": ("none",),
 }  # fmt: skip
