@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import urllib.parse
 import urllib.request
@@ -57,10 +58,10 @@ def main() -> int:
     for name in sorted(held, key=lambda name: -held[name] / limit[name]):
         print(
             f"{name:18} {rss[name] / MB:8.1f} {held[name] / MB:10.1f} {usage[name] / MB:8.1f} {limit[name] / MB:6.0f} "
-            f"{held[name] / limit[name]:6.2f} {trend[name] * 3600 / MB:+11.2f} {kills[name]:10.0f}"
+            f"{held[name] / limit[name]:6.2f} {trend.get(name, math.nan) * 3600 / MB:+11.2f} {kills.get(name, 0):10.0f}"
         )
     print(f"together {sum(held.values()) / MB:.1f} of {sum(limit.values()) / MB:.0f} MB; {scrapes:.0f} scrapes")
-    slow = ask(f"max by (job) (quantile_over_time(0.99, scrape_duration_seconds{{job!=\"api\"}}[{options.window}]))")
+    slow = ask(f'max by (job) (quantile_over_time(0.99, scrape_duration_seconds{{job!="api"}}[{options.window}]))')
     print("p99 of a scrape in ms: " + ", ".join(f"{job} {seconds * 1000:.1f}" for job, seconds in sorted(slow.items())))
     print(f"series: {max(ask('prometheus_tsdb_head_series').values()):.0f}")
     return 0
