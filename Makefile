@@ -145,6 +145,8 @@ test-api: setup-app images ## The API against real PostgreSQL and Redis
 test-frontend: setup-app ## The frontend's components
 	cd app/frontend && npm test --silent
 
+# No test of this is about the three minutes that a first release is watched.
+test-integration: ARGS += -e release_watch_seconds=10
 test-integration: deploy-local images setup-test tests/dashboards/node_modules/.package-lock.json ## The running stack, and every refusal
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m "not slow" $(PYTEST_ARGS)

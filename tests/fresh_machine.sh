@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 suite=${1:-bookworm} user=${2:-root}
 name=sixty-fresh-$suite image=sixty/machine:$suite
 # Two engines share this kernel's cgroup tree, so this stack needs a name of its own.
-args="-e stack_name=fresh"
+# A watch of three minutes tells nothing here that one of ten seconds does not.
+args="-e stack_name=fresh -e release_watch_seconds=10"
 bundle=/etc/ssl/certs/ca-certificates.crt
 say() { printf -- '--> %s\n' "$*"; }
 cleanup() { docker rm --force --volumes "$name" >/dev/null 2>&1 || : "was not started"; }
