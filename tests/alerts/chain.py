@@ -354,7 +354,11 @@ class Chain:
 
         # A little longer, so that a message that is late is known by its seconds.
         what = f"{alert} {service} {'is told' if firing else 'is over'} on {channels}"
-        found = eventually(came, what, since + within + 60 - time.monotonic())
+        try:
+            found = eventually(came, what, since + within + 60 - time.monotonic())
+        except AssertionError as error:
+            told = [(round(notice.at - since, 1), *notice[1:5]) for notice in self.channels.notices()]
+            raise AssertionError(f"{error}; (second, channel, firing, alert, service): {told[-40:]}") from error
         assert found.keys() == set(channels), found
         return found
 
