@@ -275,3 +275,17 @@ def test_an_image_that_ends_at_once(broken, migrates):
     kept = {key: value for key, value in before.items() if not key.startswith(moves)}
     assert {key: after.get(key) for key in kept} == kept
     assert deploy().recap["changed"] == 0
+
+
+def test_the_stack_is_not_removed_without_its_engine():
+    """Its containers would be left, and start again on nothing."""
+    before = snapshot()
+    away = 'mount --bind /dev/null /run/docker.sock; exec "$@"'
+    refused(
+        "The container engine on localhost is installed, but does not answer",
+        "Nothing was removed",
+        playbook="playbooks/destroy.yml",
+        prefix=("unshare", "--mount", "sh", "-euc", away, "sh"),
+        docker_host_purge=True,
+    )
+    assert snapshot() == before and serves()

@@ -99,6 +99,7 @@ def test_stack_budget_and_machine(machine, tree):
         "memory_monitor_samples_total": 1,
     }
     assert found["stack_memory_usage_bytes"] == {labels(stack="sixty"): 500 * MB}
+    assert found["stack_oom_kills_total"] == {labels(stack="sixty"): 2}
     assert found["stack_memory_unreclaimable_bytes"] == {labels(stack="sixty"): 475 * MB}
     assert found["stack_memory_limit_bytes"] == {labels(stack="sixty"): 2048 * MB}
     for name, mb in (("limit", 64), ("reservation", 32), ("usage_target", 56), ("alert", 54)):

@@ -395,6 +395,33 @@ def test_only_so_much_is_remembered(machine, tree):
     assert len(records) == MOST_GONE and "9" not in records and "10" in records
 
 
+def test_the_own_stack_is_remembered_longer_than_others(machine, tree):
+    own = tree.run(1)
+    tree.restart(own)
+    machine.look()
+    tree.remove(own)
+    machine.look()
+    settings, seen = machine.sampler.settings, machine.sampler.tree.look("sixty")
+    for number in range(MOST_GONE + 10):
+        starts = [(f"{number}", "/other/redis", f"{number}")]
+        machine.sampler.tracker.update(machine.now + number, seen, starts, None, lambda _: 0.0, settings, {})
+    records = machine.sampler.tracker.records.values()
+    assert len(records) == MOST_GONE and own in {record.path for record in records}
+
+
+def test_the_kills_of_a_stack_outlive_its_containers(machine, tree):
+    for number, stack in ((1, "sixty"), (2, "other")):
+        path = tree.run(number, stack)
+        machine.look()
+        tree.remove(path)
+        machine.killed()
+        machine.look()
+    tracker = machine.sampler.tracker
+    assert tracker.stack_kills == {"sixty": 1, "other": 1}
+    machine.look(MEMORY_SECONDS + 1)
+    assert tracker.records == {} and tracker.stack_kills == {"sixty": 1, "other": 1}
+
+
 # -- rates and names
 
 

@@ -133,6 +133,9 @@ def stack_and_budget(picture):
     for figure in ("usage", "unreclaimable", "limit"):
         values = (({"stack": stack}, figures[figure]) for stack, figures in sorted(picture.stacks.items()))
         yield family(f"stack_memory_{figure}_bytes", "gauge", f"The stack's own cgroup: {figure}.", values)
+    # The own stack has its 0 before its first kill; a series that begins with 1 is no rise.
+    kills = [({"stack": stack}, count) for stack, count in sorted({settings.stack: 0, **picture.stack_kills}.items())]
+    yield family("stack_oom_kills_total", "counter", "OOM kills in the stack's containers.", kills)
     for name, key, text in BUDGET:
         # What the budget leaves open is 0 there.
         values = (({"service": service}, entry[key] or None) for service, entry in settings.services.items())

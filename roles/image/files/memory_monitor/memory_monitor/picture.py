@@ -38,7 +38,8 @@ class Picture:
 
     __slots__ = (
         *("backup", "errors", "filesystems", "history", "host", "host_kills", "moment", "overlap", "release"),
-        *("running", "sample_seconds", "samples", "services", "settings", "stacks", "time", "unseen", "version"),
+        *("running", "sample_seconds", "samples", "services", "settings", "stack_kills", "stacks", "time", "unseen"),
+        "version",
     )
 
     def __init__(self, **parts):

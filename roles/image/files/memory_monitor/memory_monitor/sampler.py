@@ -102,6 +102,7 @@ class Sampler:
             running=[(facts_of(record, settings), record.figures) for record in records if record.figures],
             unseen=[facts_of(record, settings) for record in records if not record.figures],
             stacks=seen.stacks,
+            stack_kills=self.tracker.stack_kills,
             host=self.host.memory(),
             host_kills=kills,
             filesystems=self.host.filesystems(),

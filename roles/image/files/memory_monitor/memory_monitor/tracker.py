@@ -14,11 +14,14 @@ within a few seconds was no container's and stays in the machine's count alone.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from memory_monitor.leak import Trend
 
 # The engine removes a cgroup some moments after the kill: for so long (seconds) a kill may wait for its container.
 PATIENCE = 10.0
-# A container that went is remembered, so that what was counted last can still be scraped; the oldest go first.
+# A container that went is remembered, so that what was counted last can still be scraped. Those of other stacks go
+# first, since nobody scrapes them here, then the oldest.
 MEMORY_SECONDS, MOST_GONE = 3600.0, 128
 
 
@@ -141,6 +144,16 @@ class Tracker:
         self.records = {}
         self._host, self._services = Balance(), {}
         self._candidates, self._moment = {}, 0.0
+        self._forgotten = Counter()
+
+    @property
+    def stack_kills(self):
+        """OOM kills by stack, of the containers that are forgotten too; those of no stack are left out."""
+        kills = self._forgotten.copy()
+        for record in self.records.values():
+            kills[record.stack] += record.oom_kills
+        del kills[""]
+        return kills
 
     def update(self, now, seen, starts, host_kills, created, settings, slots):
         """Take one look. C(starts) lists (id, parent, name) of containers that were started since the last one,
@@ -191,7 +204,7 @@ class Tracker:
             explained += balance.attribute(now, [each for each in recent if each.record.owner == owner])
         self._host.settle(now, host_kills, explained)
         self._host.attribute(now, recent)
-        self._forget(now)
+        self._forget(now, settings.stack)
 
     def _end(self, now, record, ends=True, again=False):
         candidate = self._candidates.setdefault(record.id, Candidate(record))
@@ -199,8 +212,10 @@ class Tracker:
         candidate.again |= again
         candidate.moment = now
 
-    def _forget(self, now):
-        gone = sorted((r for r in self.records.values() if r.gone is not None), key=lambda r: r.gone, reverse=True)
+    def _forget(self, now, own):
+        gone = [record for record in self.records.values() if record.gone is not None]
+        gone.sort(key=lambda record: (record.stack == own, record.gone), reverse=True)
         for number, record in enumerate(gone):
             if number >= MOST_GONE or now - record.gone > MEMORY_SECONDS:
+                self._forgotten[record.stack] += record.oom_kills
                 del self.records[record.id]
