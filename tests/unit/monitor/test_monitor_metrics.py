@@ -99,7 +99,7 @@ def test_stack_budget_and_machine(machine, tree):
         "memory_monitor_samples_total": 1,
     }
     assert found["stack_memory_usage_bytes"] == {labels(stack="sixty"): 500 * MB}
-    assert found["stack_oom_kills_total"] == {labels(stack="sixty"): 2}
+    assert found["stack_oom_kills_total"] == {labels(stack="sixty"): 0}
     assert found["stack_memory_unreclaimable_bytes"] == {labels(stack="sixty"): 475 * MB}
     assert found["stack_memory_limit_bytes"] == {labels(stack="sixty"): 2048 * MB}
     for name, mb in (("limit", 64), ("reservation", 32), ("usage_target", 56), ("alert", 54)):
@@ -153,6 +153,7 @@ def test_a_container_that_went_keeps_its_counters(machine, tree):
     found, where = scrape(machine), labels(id=path, **LABELS)
     values = {name: series[where] for name, series in found.items() if where in series}
     assert values == {"container_restarts_total": 1, "container_oom_events_total": 1}
+    assert found["stack_oom_kills_total"] == {labels(stack="sixty"): 1}
 
 
 def test_hostile_names_are_escaped(machine, tree):
