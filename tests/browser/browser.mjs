@@ -8,8 +8,8 @@ export const launch = () => chromium.launch({
     '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'],
 });
 
-// `time` (ms) stops the clock of the page: it then goes on by page.clock alone.
-export async function open(browser, url, { time, ...options } = {}) {
+// `time` (ms) stops the clock of the page: it goes on by page.clock alone. `ready` is on the page once it is there.
+export async function open(browser, url, { time, ready = 'main[aria-busy=false]', ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, timezoneId: 'Europe/Berlin',
     locale: 'en-GB', ...options });
   const page = await context.newPage();
@@ -29,6 +29,6 @@ export async function open(browser, url, { time, ...options } = {}) {
     await page.clock.pauseAt(time + 1000);
   }
   await page.goto(url);
-  await page.waitForSelector('main[aria-busy=false]');
+  await page.waitForSelector(ready);
   return page;
 }

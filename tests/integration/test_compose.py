@@ -45,7 +45,7 @@ def test_a_real_compose_accepts_it(resolved):
     assert resolved["services"]["api"]["image"].endswith("/api:tried")
     assert resolved["services"]["api"]["environment"]["RELEASE_ID"] == "r1"
     assert {name for name, network in resolved["networks"].items() if network.get("internal")} == {
-        *("app", "cache", "db", "metrics")
+        *("app", "cache", "db", "metrics", "status")
     }
 
 

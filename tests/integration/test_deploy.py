@@ -69,7 +69,7 @@ def test_a_check_of_a_bare_host_validates_plans_and_ends():
         "No container engine answers on localhost.",
         "One would be installed and started.",
         "parent cgroup bare limited to",
-        "networks db, cache, app, metrics, edge, admin, egress, directories below /srv/bare",
+        "networks db, cache, app, metrics, edge, admin, egress, status, directories below /srv/bare",
     ):
         assert part in ended.said, f"{part!r} is not in:{ended.tail}"
     assert ended.recap["failed"] == ended.recap["unreachable"] == 0

@@ -107,7 +107,7 @@ def test_it_fits_its_target(service):
 
 @pytest.mark.parametrize("service", PORTS)
 def test_it_reaches_its_backend_and_no_other_network(service):
-    wanted = {"redis": {"cache", "metrics"}, "postgres": {"db", "metrics"}, "nginx": {"metrics"}}[service]
+    wanted = {"redis": {"cache", "metrics"}, "postgres": {"db", "metrics"}, "nginx": {"status", "metrics"}}[service]
     found = inspect(container(f"{service}_exporter"))
     assert set(found["NetworkSettings"]["Networks"]) == {f"{NAME}-{network}" for network in wanted}
     assert not found["HostConfig"]["PortBindings"]

@@ -9,11 +9,14 @@ address of a network of its own: nginx reaches it as it reaches a container, and
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
+import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -38,10 +41,10 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("SIXTY_NGINX_IMAGE", "sixty/nginx")
 PREFIX = f"t-nginx-{uuid.uuid4().hex[:8]}"
 BUDGET = {"services": {"nginx": {"limit": "128M", "settings": {"worker_processes": 2, "worker_connections": 2048}}}}
-CSP = (
-    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; object-src 'none'; base-uri 'self'; frame-ancestors 'none'"
-)
+# What the built page says itself, in a meta element, and what it leaves to nginx.
+POLICIES = json.loads((ROOT / "app/frontend/csp.json").read_text())
+PAGE_CSP = "; ".join(f"{directive} {sources}" for directive, sources in POLICIES["header"].items())
+OTHER_CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 SCRIPT = "export const words = '" + "memory budget " * 400 + "';\n"
 ORIGIN = "https://app.example.test"
 TOKEN = "0123456789abcdef" * 2
@@ -249,6 +252,12 @@ class Nginx:
             (bundle / "assets").mkdir(parents=True)
             (bundle / "index.html").write_text(f"<!doctype html><title>{release}</title>\n")
             (bundle / "sw.js").write_text(f"// worker of {release}\n")
+            (bundle / "manifest.webmanifest").write_text('{"name": "x"}\n')
+            for name in ("sw.js", "manifest.webmanifest"):
+                (bundle / f"{name}.br").write_bytes(b"brotli, made in the build")
+                (bundle / f"{name}.gz").write_bytes(b"gzip, made in the build")
+            for name in ("avif", "webp", "png"):
+                (bundle / f"assets/picture-12345678.{name}").write_bytes(b"picture")
             (bundle / "plain.js").write_text(SCRIPT)
             (bundle / ".hidden").write_text("hidden")
             (bundle / f"assets/app-{release}.js").write_text(SCRIPT)
@@ -477,7 +486,7 @@ def slow(stack: Stack) -> Iterator[threading.Event]:
 
 def assert_common_headers(reply: Reply, release: str) -> None:
     assert reply.one("X-Release") == release
-    assert reply.one("Content-Security-Policy") == CSP
+    assert reply.one("Content-Security-Policy") in (PAGE_CSP, OTHER_CSP)
     assert reply.one("X-Content-Type-Options") == "nosniff"
     assert reply.one("Referrer-Policy") == "strict-origin-when-cross-origin"
     assert "camera=()" in reply.one("Permissions-Policy")
@@ -534,6 +543,35 @@ def test_every_response_has_the_headers_once(nginx: Nginx, path: str, status: in
         reply = nginx.get(path, method=method)
         assert reply.status == status
         assert_common_headers(reply, "r1")
+
+
+def test_a_page_may_add_to_its_policy_and_nothing_else_may(nginx: Nginx) -> None:
+    """A 304 brings its policy too: a browser takes the headers of the 304 over."""
+    tag = nginx.get("/").one("ETag")
+    for path in ("/", "/deals", "/index.html", "/sw.js", "/none.png"):
+        assert nginx.get(path).one("Content-Security-Policy") == PAGE_CSP
+    assert nginx.get("/", If_None_Match=tag).one("Content-Security-Policy") == PAGE_CSP
+    for path in ("/assets/app-r1.js", "/assets/app-gone.js", "/api/echo", "/api/rude", "/healthz", "/metrics"):
+        assert nginx.get(path).one("Content-Security-Policy") == OTHER_CSP
+    assert "unsafe" not in PAGE_CSP + OTHER_CSP
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "cached"),
+    [
+        ("/sw.js", "text/javascript; charset=utf-8", "no-cache"),
+        ("/manifest.webmanifest", "application/manifest+json; charset=utf-8", "no-cache"),
+        ("/assets/picture-12345678.avif", "image/avif", "public, max-age=31536000, immutable"),
+        ("/assets/picture-12345678.webp", "image/webp", "public, max-age=31536000, immutable"),
+        ("/assets/picture-12345678.png", "image/png", "public, max-age=31536000, immutable"),
+    ],
+)
+def test_what_a_web_application_has(nginx: Nginx, path: str, kind: str, cached: str) -> None:
+    reply = nginx.get(path)
+    assert (reply.status, reply.one("Content-Type"), reply.one("Cache-Control")) == (200, kind, cached)
+    if not path.startswith("/assets/"):
+        for coding, name in (("gzip", b"gzip"), ("gzip, br", b"brotli")):
+            assert nginx.get(path, Accept_Encoding=coding).body == name + b", made in the build"
 
 
 def test_method_and_syntax_errors_have_the_headers_too(nginx: Nginx) -> None:
@@ -629,7 +667,12 @@ def test_maintenance_is_a_page_for_people(nginx: Nginx, path: str) -> None:
                 assert b"come back in about 2 minutes" in reply.body and b"light dark" in reply.body
                 assert b"<script" not in reply.body and b"http:" not in reply.body and b"https:" not in reply.body
             policy = reply.one("Content-Security-Policy")
-            assert "default-src 'none'" in policy and "style-src 'unsafe-inline'" in policy and "script" not in policy
+            assert "default-src 'none'" in policy and "unsafe" not in policy and "script" not in policy
+            if style := re.search(rb"<style>(.*?)</style>", reply.body, re.DOTALL):
+                digest = base64.b64encode(hashlib.sha256(style[1]).digest()).decode()
+                assert f"style-src 'sha256-{digest}';" in policy
+            else:
+                assert method == "HEAD"
             assert reply.one("X-Release") == "r1" and reply.one("X-Content-Type-Options") == "nosniff"
     after = nginx.get(path)
     assert (after.status, after.body) == (before.status, before.body)
@@ -698,6 +741,8 @@ def test_a_page_of_ones_own_for_maintenance(stack: Stack) -> None:
     with stack.tls.closed():
         reply = stack.tls.get("/deals", tls=True)
         assert (reply.status, reply.body.decode()) == (503, OWN_PAGE)
+        # Nobody knows its styles.
+        assert "style-src 'unsafe-inline';" in reply.one("Content-Security-Policy")
         assert reply.one("Strict-Transport-Security")
         assert stack.tls.get("/api/echo", tls=True).json()["error"]["code"] == "maintenance"
         assert stack.tls.get("/healthz").status == 200

@@ -1,8 +1,14 @@
+import './styles/tokens.css';
+import './styles/base.css';
 import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { App } from './App';
-import './styles/tokens.css';
-import './styles/base.css';
+import { ROUTES } from './shell/routes';
+import { prefetch } from './ui/useLazy';
+
+// The page of the address comes while React starts.
+const first = ROUTES.find(({ path }) => path === window.location.pathname);
+if (first !== undefined) prefetch(first.page);
 
 const root = document.getElementById('root');
 if (root === null) throw new Error('index.html has no element #root');

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -42,7 +43,7 @@ def test_the_page_and_its_assets_come_through_nginx(ask, release):
     page = ask("/")
     assert (page.status, page.headers["x-release"]) == (200, release)
     assert b'<div id="root">' in page.body
-    script = page.body.decode().split('src="')[1].split('"')[0]
+    script = re.search(rb'src="(/assets/[^"]+)"', page.body)[1].decode()
     asset = ask(script, Accept_Encoding="br")
     assert (asset.status, asset.headers["content-encoding"]) == (200, "br")
     assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"

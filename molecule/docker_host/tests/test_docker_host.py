@@ -64,6 +64,7 @@ def test_every_service_has_a_cgroup_that_outlives_its_containers(host, engine, p
         ("edge", False, 5),
         ("admin", False, 6),
         ("egress", False, 7),
+        ("status", True, 8),
     ],
 )
 def test_networks(host, stack, network, internal, third):
@@ -76,7 +77,7 @@ def test_networks(host, stack, network, internal, third):
     ("path", "owner", "mode"),
     [
         ("/srv/{}", "root:root", 0o711),
-        ("/srv/{}/config", "root:root", 0o711),
+        ("/srv/{}/config", "root:root", 0o700),
         ("/srv/{}/route", "root:root", 0o755),
         ("/srv/{}/releases", "root:root", 0o755),
         ("/var/log/{}", "root:adm", 0o755),
@@ -138,9 +139,22 @@ def test_what_somebody_moved_is_put_back(host, stack, engine, parent, limit, pla
         name = "memory.max" if engine["CgroupVersion"] == "2" else "memory.limit_in_bytes"
         host.check_output("echo 1073741824 > %s", f"{parent}/{name}")
     play()
-    assert host.file(f"/srv/{stack}/config").mode == 0o711
+    assert host.file(f"/srv/{stack}/config").mode == 0o700
     assert limit() == wanted
     test_networks(host, stack, "egress", False, 7)
+
+
+def test_the_walls_come_back_with_the_engine(host, play):
+    """Who flushes the packet filter takes the engine's rules too, and is told everywhere to restart the engine."""
+    look = "iptables -S INPUT; iptables -S DOCKER-USER"
+    before = host.check_output(look)
+    assert before.count("-m conntrack --ctstate NEW -j DROP") == 7
+    host.check_output("iptables -F INPUT; iptables -F DOCKER-USER; systemctl restart docker")
+    after = host.check_output(look)
+    assert sorted(after.splitlines()) == sorted(before.splitlines())
+    host.check_output("systemctl restart docker")
+    assert host.check_output(look) == after
+    assert play().changed == 0
 
 
 def test_the_engines_other_settings_are_kept_and_it_is_not_restarted(host, play):

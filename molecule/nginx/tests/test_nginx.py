@@ -91,7 +91,7 @@ def test_only_its_own_port_is_open(reachable):
     assert not [port for port in (443, 3000, 8080, 8081, 8443) if reachable(port)]
 
 
-def test_the_counters_are_for_the_metrics_network(container):
+def test_the_counters_are_for_the_inside(container):
     request = "printf 'GET /stub_status HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
     assert "Active connections" in container.output("bash", "-c", f"exec 3<>/dev/tcp/127.0.0.1/8081; {request}")
 

@@ -1,5 +1,6 @@
+import { noteAnswer, noteUnreachable } from './connection';
+import type { Activity, Deal, NewActivity, NewDeal, Stage } from './model';
 import { noteRelease } from './release';
-import type { Deal, NewDeal, Stage } from './model';
 
 const TIMEOUT_MS = 15_000;
 
@@ -9,7 +10,7 @@ export class ApiError extends Error {
 
   constructor(
     message: string,
-    /** The error code of the API, or `network`, `timeout` or `http` when no answer of the API came. */
+    /** The error code of the API, or `network`, `timeout`, `offline` or `http` when no answer of the API came. */
     readonly code: string,
     /** The HTTP status; 0 when there was no answer. */
     readonly status: number,
@@ -62,6 +63,7 @@ async function request(path: string, init: RequestInit & { signal?: AbortSignal 
   try {
     const response = await fetch(path, { ...init, signal });
     noteRelease(response.headers.get('X-Release'));
+    noteAnswer(path, response.headers);
     if (!response.ok) throw await errorOf(response);
     return await response.json();
   } catch (error) {
@@ -72,11 +74,20 @@ async function request(path: string, init: RequestInit & { signal?: AbortSignal 
     if (error instanceof SyntaxError) {
       throw new ApiError('The answer of the server could not be read.', 'http', 200);
     }
-    throw new ApiError('The server cannot be reached. Check the connection.', 'network', 0);
+    noteUnreachable();
+    throw new ApiError(
+      navigator.onLine ? 'The server cannot be reached. Check the connection.' : 'You are offline, and there is no earlier copy of this.',
+      'network',
+      0,
+    );
   }
 }
 
-function send(method: 'POST' | 'PATCH', path: string, body: unknown): Promise<unknown> {
+/** Writes at once or not at all: nothing waits for the connection to come back. */
+async function send(method: 'POST' | 'PATCH', path: string, body: unknown): Promise<unknown> {
+  if (!navigator.onLine) {
+    throw new ApiError('You are offline, so nothing was sent. Try again when the connection is back.', 'offline', 0);
+  }
   return request(path, {
     method,
     headers: { 'Content-Type': 'application/json' },
@@ -100,4 +111,8 @@ export async function moveDeal(id: number, stage: Stage): Promise<Deal> {
 
 export async function updateDeal(id: number, changes: Partial<Omit<NewDeal, 'stage'>>): Promise<Deal> {
   return (await send('PATCH', `/api/deals/${id}`, changes)) as Deal;
+}
+
+export async function createActivity(activity: NewActivity): Promise<Activity> {
+  return (await send('POST', '/api/activities', activity)) as Activity;
 }

@@ -76,3 +76,42 @@ export interface Summary {
   /** Mean amount of the won deals; 0 when there is none. */
   average_cents: number;
 }
+
+/** What a person logs, in the order of the form. */
+export const LOGGED_TYPES = ['call', 'email', 'meeting', 'note', 'task'] as const;
+
+/** A move of a deal is logged by the API itself. */
+export const ACTIVITY_TYPES = [...LOGGED_TYPES, 'stage_change'] as const;
+
+export type ActivityType = (typeof ACTIVITY_TYPES)[number];
+
+export const ACTIVITY_LABELS: Record<ActivityType, string> = {
+  call: 'Call',
+  email: 'Email',
+  meeting: 'Meeting',
+  note: 'Note',
+  task: 'Task',
+  stage_change: 'Stage change',
+};
+
+export function isActivityType(value: unknown): value is ActivityType {
+  return ACTIVITY_TYPES.includes(value as ActivityType);
+}
+
+export interface Activity {
+  id: number;
+  deal_id: number;
+  deal_name: string;
+  type: ActivityType;
+  subject: string;
+  owner: string;
+  happened_at: string;
+}
+
+export interface NewActivity {
+  deal_id: number;
+  type: (typeof LOGGED_TYPES)[number];
+  subject: string;
+  owner: string;
+  happened_at?: string;
+}

@@ -7,6 +7,13 @@ const day = new Intl.DateTimeFormat(LOCALE, { day: 'numeric', month: 'short', ye
 const shortMonth = new Intl.DateTimeFormat(LOCALE, { month: 'short', timeZone: 'UTC' });
 const longMonth = new Intl.DateTimeFormat(LOCALE, { month: 'long', year: 'numeric', timeZone: 'UTC' });
 const time = new Intl.DateTimeFormat(LOCALE, { hour: '2-digit', minute: '2-digit', hour12: false });
+const moment = new Intl.DateTimeFormat(LOCALE, {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  hour12: false,
+});
 
 /** Stands for a value that is not there. */
 export const NONE = '–';
@@ -53,4 +60,16 @@ export function dayAfter(days: number, from: number): string {
 /** The local time of day, `14:05` */
 export function formatTime(milliseconds: number): string {
   return time.format(milliseconds);
+}
+
+/** `14:05`, or `Nov 24, 14:05` on another local day than today. */
+export function formatMoment(milliseconds: number): string {
+  const sameDay = new Date(milliseconds).toDateString() === new Date().toDateString();
+  return sameDay ? time.format(milliseconds) : moment.format(milliseconds);
+}
+
+/** A moment as a field of the type datetime-local writes it: local, without a zone. */
+export function localMoment(milliseconds: number): string {
+  const offset = new Date(milliseconds).getTimezoneOffset() * 60_000;
+  return new Date(milliseconds - offset).toISOString().slice(0, 16);
 }

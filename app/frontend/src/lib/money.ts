@@ -16,6 +16,12 @@ export function formatCents(cents: number): string {
   return (cents % 100 === 0 ? whole : exact).format(cents / 100);
 }
 
+/** As a person types it: `1234.50`. */
+export function formatPlainCents(cents: number): string {
+  const digits = String(cents).padStart(3, '0');
+  return `${digits.slice(0, -2)}.${digits.slice(-2)}`;
+}
+
 /** For headlines and axes: `$1.24M`, `$843K`, `$0`. */
 export function formatCentsCompact(cents: number): string {
   return compact.format(cents / 100);

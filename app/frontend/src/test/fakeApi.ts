@@ -1,5 +1,5 @@
 import { vi } from 'vitest';
-import { OPEN_STAGES, STAGES, type Deal, type NewDeal, type Stage } from '../api/model';
+import { OPEN_STAGES, STAGES, type Activity, type Deal, type NewActivity, type NewDeal, type Stage } from '../api/model';
 
 const PROBABILITY: Record<Stage, number> = { lead: 10, qualified: 25, proposal: 50, negotiation: 75, won: 100, lost: 0 };
 
@@ -35,6 +35,7 @@ export function apiError(status: number, code: string, message: string, details?
 export class FakeApi {
   release = 'r1';
   readonly sent: Sent[] = [];
+  readonly activities: Activity[] = [];
   private readonly overrides = new Map<string, Answer>();
 
   constructor(readonly deals: Deal[]) {
@@ -72,7 +73,7 @@ export class FakeApi {
     if (id !== null) {
       const deal = this.deals.find((one) => one.id === Number(id[1]));
       if (deal === undefined) return apiError(404, 'not_found', `deal ${id[1] ?? ''} does not exist`);
-      Object.assign(deal, sent.body);
+      Object.assign(deal, sent.body, { updated_at: new Date().toISOString() });
       if (id[2] !== undefined) deal.probability = PROBABILITY[deal.stage];
       return this.json(deal);
     }
@@ -93,6 +94,17 @@ export class FakeApi {
         });
         this.deals.push(deal);
         return this.json(deal, 201);
+      }
+      case 'GET /api/release':
+        return this.json({ release: this.release });
+      case 'GET /api/activities':
+        return this.json(this.pageOf(this.activities.filter(({ type }) => (sent.params.get('type') ?? type) === type), sent.params));
+      case 'POST /api/activities': {
+        const body = sent.body as NewActivity;
+        const deal_name = this.deals.find((deal) => deal.id === body.deal_id)?.name ?? '';
+        const activity = { id: this.activities.length + 1, happened_at: new Date().toISOString(), deal_name, ...body };
+        this.activities.unshift(activity);
+        return this.json(activity, 201);
       }
       default:
         return apiError(404, 'not_found', `${sent.method} ${sent.path} is not known`);
@@ -145,12 +157,16 @@ export class FakeApi {
     const stage = params.get('stage');
     const sort = params.get('sort') as keyof Deal;
     const direction = params.get('order') === 'asc' ? 1 : -1;
-    const page = Number(params.get('page'));
-    const size = Number(params.get('page_size'));
     const found = this.deals
       .filter((deal) => stage === null || deal.stage === stage)
       .filter((deal) => `${deal.name} ${deal.company} ${deal.owner}`.toLowerCase().includes(q))
       .sort((a, b) => (a[sort] < b[sort] ? -direction : a[sort] > b[sort] ? direction : 0));
+    return this.pageOf(found, params);
+  }
+
+  private pageOf(found: unknown[], params: URLSearchParams) {
+    const page = Number(params.get('page'));
+    const size = Number(params.get('page_size'));
     return { items: found.slice((page - 1) * size, page * size), page, page_size: size, total: found.length };
   }
 }

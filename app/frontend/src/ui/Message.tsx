@@ -1,4 +1,5 @@
 import type { ReactNode } from 'react';
+import { NothingHere } from '../pwa/NothingHere';
 import { Button } from './Button';
 import styles from './Message.module.css';
 
@@ -26,11 +27,14 @@ interface EmptyMessageProps {
   title: string;
   detail: string;
   action?: ReactNode;
+  /** Where a whole page is empty. */
+  picture?: boolean;
 }
 
-export function EmptyMessage({ title, detail, action }: EmptyMessageProps) {
+export function EmptyMessage({ title, detail, action, picture = false }: EmptyMessageProps) {
   return (
     <div className={styles.message}>
+      {picture && <NothingHere />}
       <div>
         <p className={styles.title}>{title}</p>
         <p className={styles.detail}>{detail}</p>

@@ -1,0 +1,10 @@
+/* global document, localStorage */
+// Before the first paint: the theme that was chosen in the settings (src/settings/settings.ts writes the entry).
+// A file of its own, since the policy of the site forbids inline scripts.
+try {
+  const { theme, lessMotion } = JSON.parse(localStorage.getItem('sixty.settings') ?? '{}');
+  if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
+  if (lessMotion === true) document.documentElement.dataset.motion = 'less';
+} catch {
+  // No storage, or not what was written there: as the system has it.
+}

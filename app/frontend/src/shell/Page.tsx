@@ -1,0 +1,48 @@
+import { useEffect, useRef, type ReactNode } from 'react';
+import { NavigationType, useLocation, useNavigationType } from 'react-router';
+import styles from './Page.module.css';
+
+let shown: string | undefined;
+
+interface PageProps {
+  title: string;
+  /** A figure beside the title. */
+  aside?: ReactNode;
+  actions?: ReactNode;
+  children: ReactNode;
+}
+
+/** What every page has: its title, in the tab too, and after a change of the page the keyboard at its beginning. */
+export function Page({ title, aside, actions, children }: PageProps) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  const { pathname } = useLocation();
+  const back = useNavigationType() === NavigationType.Pop;
+
+  useEffect(() => {
+    document.title = `${title} · Sixty Sales`;
+  }, [title]);
+
+  useEffect(() => {
+    // Not at the first page of a visit, where the browser begins by itself.
+    if (shown !== undefined && shown !== pathname) {
+      if (!back) window.scrollTo(0, 0);
+      heading.current?.focus({ preventScroll: true });
+    }
+    shown = pathname;
+  }, [pathname, back]);
+
+  return (
+    <>
+      <div className={styles.head}>
+        <div className={styles.title}>
+          <h1 ref={heading} tabIndex={-1}>
+            {title}
+          </h1>
+          {aside}
+        </div>
+        {actions !== undefined && <div className={styles.actions}>{actions}</div>}
+      </div>
+      {children}
+    </>
+  );
+}
