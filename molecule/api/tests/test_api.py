@@ -146,13 +146,14 @@ def test_a_new_release_is_switched_to_without_a_lost_request(play, ask, release,
         while not stop.wait(0.2):
             answers.append(ask("/api/release"))
 
-    thread = threading.Thread(target=client)
-    thread.start()
-    try:
-        play(release_id="molecule-r2")
-    finally:
-        stop.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        # A connection that is lost ends the client, and its result raises that.
+        asked = pool.submit(client)
+        try:
+            play(release_id="molecule-r2")
+        finally:
+            stop.set()
+        asked.result()
     assert {answer.status for answer in answers} == {200}
     assert [answers[0].json["release"], answers[-1].json["release"]] == [release, "molecule-r2"]
     assert all(answer.headers["x-release"] == answer.json["release"] for answer in answers)

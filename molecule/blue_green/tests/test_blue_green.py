@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -52,16 +53,17 @@ def asked(ask):
         while not stop.wait(0.2):
             answers.append(ask("/api/release"))
 
-    thread = threading.Thread(target=client)
-    thread.start()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(client)
 
-    def end():
-        stop.set()
-        thread.join()
-        return answers
+        def end():
+            stop.set()
+            # A connection that is lost ends the client, and its result raises that.
+            running.result()
+            return answers
 
-    yield end
-    end()
+        yield end
+        end()
 
 
 def test_a_release_is_watched_and_promoted(play, asked, routed, running, state, stack, ask):
