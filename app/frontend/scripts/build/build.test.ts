@@ -74,18 +74,19 @@ describe('a build', () => {
     }
   });
 
-  it('inlines what its own markup needs, and says so in its policy', () => {
+  it('has the page before its scripts and all styles in index.html, and says so in its policy', () => {
     const html = read('index.html');
-    expect(html).toContain('<style>.seen{margin:0;color:red}</style>');
+    expect(html).toContain('<style>.seen{margin:0;color:red}.unseen{padding:.5em}[data-boot]{display:none}</style>');
+    expect(html).toContain('<div id="root"><p class="seen">Before the scripts</p></div>');
     expect(html).toContain(`<meta http-equiv="Content-Security-Policy" content="${pagePolicy(html)}">`);
     expect(pagePolicy(html)).toMatch(/style-src 'self' 'sha256-[\w+/]{43}='/);
     expect(html).not.toMatch(/unsafe-inline|\son\w+=|\sstyle=/);
-    expect(html.indexOf('rel="stylesheet"')).toBeGreaterThan(html.indexOf('id="root"'));
+    expect(html).not.toContain('rel="stylesheet"');
+    expect(assets.filter((name) => name.endsWith('.css'))).toEqual([]);
   });
 
   it('gives the last word on styles to cssnano and on scripts to terser', async () => {
-    // Vite's own mark, which it leaves where it does not minify itself.
-    expect(read(asset(/\.css$/)).trim()).toBe('.seen{margin:0;color:red}.unseen{padding:.5em}/*$vite$:1*/');
+    expect(read('index.html')).toContain('.seen{margin:0;color:red}.unseen{padding:.5em}');
     for (const name of assets.filter((candidate) => candidate.endsWith('.js'))) {
       const code = read(`assets/${name}`).trim();
       // Nothing is left for it to do, and another one would have printed something else.
@@ -119,7 +120,7 @@ describe('a build', () => {
 
   it('has everything that a page needs in the list of its service worker', () => {
     const worker = read('sw.js');
-    for (const name of [...assets.filter((candidate) => /\.(js|css|avif)$/.test(candidate)).map((name_) => `assets/${name_}`), 'index.html']) {
+    for (const name of [...assets.filter((candidate) => /\.(js|avif)$/.test(candidate)).map((name_) => `assets/${name_}`), 'index.html']) {
       expect(worker).toContain(name);
     }
   });
@@ -127,7 +128,7 @@ describe('a build', () => {
   it('reports each file, and what the first route loads', () => {
     const report = JSON.parse(readFileSync(join(one.root, 'bundle-report.json'), 'utf8')) as Report;
     expect(report.total_bytes).toBe(report.chunks.reduce((sum, { bytes }) => sum + bytes, 0));
-    expect(report.first_route.files).toEqual(expect.arrayContaining(['index.html', asset(/^index-.*\.js$/), asset(/\.css$/)]));
+    expect(report.first_route.files).toEqual(expect.arrayContaining(['index.html', asset(/^index-.*\.js$/)]));
     // What the first page is made of is asked for at once, and counts.
     expect(report.first_route.files).toContain(asset(/^feature-overview-page-.*\.js$/));
     expect(read('index.html')).toContain(`<link rel="modulepreload" crossorigin href="/${asset(/^feature-overview-page-.*\.js$/)}">`);

@@ -9,8 +9,8 @@ const GROUPS: readonly (readonly [name: string, packages: RegExp])[] = [
   ['vendor-react-core', /^(react|react-dom|scheduler)$/],
   ['vendor-react-shims', /^(react-is|use-sync-external-store)$/],
   ['vendor-helpers', /^(clsx|tslib|tiny-invariant|eventemitter3)$/],
-  ['vendor-router', /^(react-router(-dom)?|@remix-run\/.+|cookie|set-cookie-parser)$/],
-  ['vendor-query', /^@tanstack\/(react-)?query/],
+  // Together: what the first route needs comes over the six connections that a browser opens (HTTP/1.1).
+  ['vendor-router-query', /^(react-router(-dom)?|@remix-run\/.+|cookie|set-cookie-parser|@tanstack\/(react-)?query.*)$/],
   ['vendor-table', /^@tanstack\/(react-)?table/],
   ['vendor-virtual', /^@tanstack\/(react-)?virtual/],
   ['vendor-dnd', /^@dnd-kit\//],
@@ -38,16 +38,33 @@ export function groupOf(id: string): string | undefined {
   return name === undefined ? undefined : GROUPS.find(([, packages]) => packages.test(name))?.[0];
 }
 
+/** What calls for `id`: entries, and modules that a dynamic import loads. */
+function roots(id: string, graph: Rolldown.ChunkingContext): Set<string> {
+  const found = new Set<string>();
+  const seen = new Set([id]);
+  // A Set goes on to what is added while it is walked.
+  for (const one of seen) {
+    const info = graph.getModuleInfo(one);
+    if (info === null) continue;
+    if (info.isEntry || info.dynamicImporters.length > 0) found.add(one);
+    else for (const importer of info.importers) seen.add(importer);
+  }
+  return found;
+}
+
+/**
+ * Own modules of the entry, and those that several pages need: a dozen of chunks below 1 kB would cost more requests
+ * than they save bytes, and over HTTP/1.1 a browser has six connections. The frame of the dialogs would bring Radix along.
+ */
+function travelsWithEntry(id: string, graph: Rolldown.ChunkingContext): boolean {
+  if (packageOf(id) !== undefined || id.includes('Dialog')) return false;
+  const from = [...roots(id, graph)];
+  return from.length > 1 || from.some((root) => graph.getModuleInfo(root)?.isEntry === true);
+}
+
 export const chunkGroups: Rolldown.CodeSplittingGroup[] = [
   ...GROUPS.map(([name], index) => ({ name, test: (id: string) => groupOf(id) === name, priority: GROUPS.length - index })),
-  // Own modules that several pages need: a dozen of chunks below 1 kB would cost more requests than they save bytes.
-  {
-    name: 'parts',
-    // The frame of the dialogs would bring Radix along.
-    test: (id) => packageOf(id) === undefined && /\/src\/(?!.*Dialog)/.test(id),
-    minShareCount: 2,
-    priority: 0,
-  },
+  { name: (id, graph) => (travelsWithEntry(id, graph) ? 'index' : null), priority: 0 },
 ];
 
 function dashed(name: string): string {

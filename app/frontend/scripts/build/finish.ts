@@ -1,6 +1,7 @@
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Plugin, ResolvedConfig, Rolldown } from 'vite';
+import { renderBoot } from './boot.ts';
 import { chunkWhere, closure } from './chunks.ts';
 import { compress } from './compress.ts';
 import { finishPage, pageFiles } from './page.ts';
@@ -28,7 +29,8 @@ export function finish(firstRoute: RegExp): Plugin {
     const entry = closure(bundle, chunkWhere(bundle, (chunk) => chunk.isEntry));
 
     await takeMapsAway(dist, join(root, 'sourcemaps'));
-    await finishPage(dist, [...first.difference(entry)]);
+    const boot = await renderBoot(root, join(root, 'node_modules/.cache/boot'));
+    await finishPage(dist, [...first.difference(entry)], boot);
     await serviceWorker(root, dist, join(root, 'node_modules/.cache/worker'));
     await compress(dist);
 

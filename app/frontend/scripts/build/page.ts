@@ -1,33 +1,41 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import Beasties from 'beasties';
+import { checkClasses, type Boot } from './boot.ts';
 import { withPolicy } from './csp.ts';
 
-/**
- * index.html as it is served: the rules that its own markup needs are in it, the style sheet follows at the end of the
- * body, where it holds back the scripts but not the first paint, and its policy names what was inlined.
- */
-export async function finishPage(dist: string, preload: readonly string[]): Promise<void> {
-  const path = join(dist, 'index.html');
-  const beasties = new Beasties({
-    path: dist,
-    publicPath: '/',
-    // The other ways to load the sheet later need an inline script or event handler.
-    preload: 'body',
-    pruneSource: false,
-    mergeStylesheets: true,
-    // A theme that was chosen is set on the root by a script.
-    allowRules: [/^:root\[data-theme/],
-    logLevel: 'warn',
-  });
-  const links = preload.map((file) => `<link rel="modulepreload" crossorigin href="/${file}">`).join('');
-  const html = (await readFile(path, 'utf8')).replace('</head>', `${links}</head>`);
-  await writeFile(path, withPolicy(await beasties.process(html)));
+const ROOT = '<div id="root">';
+const SHEET = /<link rel="stylesheet"[^>]*? href="\/([^"]+)"[^>]*>/;
+
+function replaced(html: string, what: string | RegExp, by: string): string {
+  if (html.search(what) < 0) throw new Error(`index.html has no ${String(what)}.`);
+  // A function: the text may have the $ of a pattern.
+  return html.replace(what, () => by);
 }
 
-/** The scripts and styles that index.html asks for. */
+/**
+ * index.html as it is served: with the page before its scripts, and with the one style sheet. It is small, and a
+ * request costs more on a phone than its bytes do: with it the first route needs no more connections than a browser
+ * opens. The policy of the page names what was inlined.
+ */
+export async function finishPage(dist: string, preload: readonly string[], boot: Boot): Promise<void> {
+  const path = join(dist, 'index.html');
+  let html = await readFile(path, 'utf8');
+  const sheet = SHEET.exec(html)?.[1];
+  if (sheet === undefined) throw new Error('index.html has no style sheet.');
+  const css = (await readFile(join(dist, sheet), 'utf8')).replace(/\/\*\$vite\$:\d+\*\//, '').trim();
+  await rm(join(dist, sheet));
+  checkClasses(boot.markup, css);
+
+  const links = preload.map((file) => `<link rel="modulepreload" crossorigin href="/${file}">`).join('');
+  html = replaced(html, SHEET, `<style>${css}${boot.style}</style>`);
+  html = replaced(html, '</head>', `${links}</head>`);
+  html = replaced(html, ROOT, `${ROOT}${boot.markup}`);
+  await writeFile(path, withPolicy(html));
+}
+
+/** The scripts that index.html asks for. */
 export async function pageFiles(dist: string): Promise<string[]> {
   const html = await readFile(join(dist, 'index.html'), 'utf8');
-  const links = html.matchAll(/<(?:script|link)\s[^>]*?(?:src|href)="\/([^"]+\.(?:js|css))"/g);
+  const links = html.matchAll(/<(?:script|link)\s[^>]*?(?:src|href)="\/([^"]+\.js)"/g);
   return [...links].flatMap(([, file]) => file ?? []);
 }

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
-import { chromium, type Page } from 'playwright-core';
+import { chromium, type Browser, type Page } from 'playwright-core';
 import { headerPolicy } from './csp.ts';
 import { answers } from './smoke-api.ts';
 
@@ -64,7 +64,26 @@ async function serve(dist: string, unknown: string[]) {
 async function heading(page: Page): Promise<string> {
   const first = page.getByRole('heading', { level: 1 });
   await first.waitFor({ timeout: TIMEOUT_MS });
+  // Not that of the page before its scripts, nor of one whose code is on its way.
+  await page.locator('[data-page-loading]').first().waitFor({ state: 'detached', timeout: TIMEOUT_MS });
   return (await first.innerText()).trim();
+}
+
+/** The title of the page before its scripts, and where it is; it is there when they never come. */
+async function beforeScripts(browser: Browser, origin: string): Promise<string> {
+  const page = await browser.newPage();
+  await page.route('**/assets/*.js', (route) => route.abort());
+  await page.goto(origin, { waitUntil: 'domcontentloaded', timeout: TIMEOUT_MS });
+  const place = await placeOfTitle(page);
+  await page.close();
+  return place;
+}
+
+async function placeOfTitle(page: Page): Promise<string> {
+  const title = page.getByRole('heading', { level: 1 });
+  await title.waitFor({ timeout: TIMEOUT_MS });
+  const { x, y, height } = (await title.boundingBox()) ?? {};
+  return `"${await title.innerText()}" at ${x}, ${y}, ${height} px high`;
 }
 
 async function visit(page: Page, origin: string): Promise<string> {
@@ -111,6 +130,11 @@ async function look(executablePath: string, dist: string): Promise<string> {
       note(`No heading, or no service worker: ${firstLine(error)}`);
       return '';
     });
+    const [before, after] = await Promise.all([beforeScripts(browser, origin), placeOfTitle(page)]).catch((error: unknown) => {
+      note(`The page before its scripts has no title: ${firstLine(error)}`);
+      return [];
+    });
+    if (before !== after) note(`The page before its scripts has ${before}, with them it has ${after}: it would jump.`);
     if (unknown.length > 0) note(`The page asked for ${unknown.join(', ')}; give scripts/build/smoke-api.ts an answer for it.`);
     online = false;
     stop();

@@ -26,7 +26,7 @@ export async function serviceWorker(root: string, dist: string, work: string): P
     swDest: join(dist, 'sw.js'),
     globDirectory: dist,
     // Icons are for the system, and a browser without AVIF gets its pictures from nginx.
-    globPatterns: ['{index.html,*.js,manifest.webmanifest,favicon.svg}', 'assets/*.{js,css,svg,avif,woff2}'],
+    globPatterns: ['{index.html,*.js,manifest.webmanifest,favicon.svg}', 'assets/*.{js,svg,avif,woff2}'],
     globIgnores: ['sw.js'],
     // The name has the hash already.
     dontCacheBustURLsMatching: /^assets\//,

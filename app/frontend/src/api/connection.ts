@@ -6,6 +6,9 @@ export interface Connection {
   figuresFrom: number | undefined;
 }
 
+/** Of a page that the build draws (src/pwa/boot.tsx): nothing is known, so nothing is said. */
+const UNKNOWN: Connection = { offline: false, figuresFrom: undefined };
+
 let reachable = true;
 /** The paths that are shown with an old answer, and its time. */
 const kept = new Map<string, number>();
@@ -79,5 +82,5 @@ export function isOffline(): boolean {
 }
 
 export function useConnection(): Connection {
-  return useSyncExternalStore(subscribe, () => connection);
+  return useSyncExternalStore(subscribe, () => connection, () => UNKNOWN);
 }

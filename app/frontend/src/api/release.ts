@@ -26,5 +26,5 @@ function subscribe(listener: () => void): () => void {
 }
 
 export function useReleases(): Releases {
-  return useSyncExternalStore(subscribe, () => releases);
+  return useSyncExternalStore(subscribe, () => releases, () => releases);
 }

@@ -162,9 +162,9 @@ it('leads from a stage to its deals', async () => {
   const user = userEvent.setup();
   await renderApp('/');
   await user.click(await screen.findByRole('link', { name: /^Proposal/ }));
-  expect(await screen.findByRole('heading', { level: 1, name: 'Deals' })).toHaveFocus();
-  expect(window.location.search).toBe('?stage=proposal');
   expect(await screen.findByRole('rowheader', { name: 'Beta' })).toBeInTheDocument();
+  expect(screen.getByRole('heading', { level: 1, name: 'Deals' })).toHaveFocus();
+  expect(window.location.search).toBe('?stage=proposal');
 });
 
 it('is accessible', async () => {

@@ -9,12 +9,14 @@ export interface Settings {
   live: boolean;
 }
 
-/** public/theme.js, which runs before the first paint, reads the same entry. */
+/** public/boot.js, which runs before the first paint, reads the same entry. */
 const KEY = 'sixty.settings';
 
 const DEFAULTS: Settings = { theme: 'system', lessMotion: false, live: true };
 
 function load(): Settings {
+  // Drawn by the build (src/pwa/boot.tsx), which has none.
+  if (typeof localStorage === 'undefined') return DEFAULTS;
   try {
     const { theme, lessMotion, live } = JSON.parse(localStorage.getItem(KEY) ?? '{}') as Partial<Record<keyof Settings, unknown>>;
     return {
@@ -69,5 +71,5 @@ function subscribe(listener: () => void): () => void {
 }
 
 export function useSettings(): Settings {
-  return useSyncExternalStore(subscribe, () => settings);
+  return useSyncExternalStore(subscribe, () => settings, () => settings);
 }

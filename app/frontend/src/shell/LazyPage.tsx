@@ -1,7 +1,7 @@
 import { ErrorBoundary } from '../ui/ErrorBoundary';
 import { ErrorMessage } from '../ui/Message';
-import { Skeleton } from '../ui/Skeleton';
 import { useLazy } from '../ui/useLazy';
+import { LoadingPage } from './LoadingPage';
 import { Page } from './Page';
 import type { AppRoute } from './routes';
 import styles from './LazyPage.module.css';
@@ -32,9 +32,5 @@ export function LazyPage({ label, page }: AppRoute) {
       </Page>
     );
   }
-  return (
-    <div data-page-loading className={styles.place}>
-      <Skeleton label={`Loading ${label}`} lines={3} className={styles.loading} />
-    </div>
-  );
+  return <LoadingPage label={label} />;
 }

@@ -1,19 +1,37 @@
-import { useEffect, useRef, type ReactNode } from 'react';
+import { useEffect, useRef, type ReactNode, type Ref } from 'react';
 import { NavigationType, useLocation, useNavigationType } from 'react-router';
 import styles from './Page.module.css';
 
 let shown: string | undefined;
 
-interface PageProps {
+interface PageHeadProps {
   title: string;
   /** A figure beside the title. */
   aside?: ReactNode;
   actions?: ReactNode;
+  headingRef?: Ref<HTMLHeadingElement>;
+}
+
+export function PageHead({ title, aside, actions, headingRef }: PageHeadProps) {
+  return (
+    <div className={styles.head}>
+      <div className={styles.title}>
+        <h1 ref={headingRef} tabIndex={-1}>
+          {title}
+        </h1>
+        {aside}
+      </div>
+      {actions !== undefined && <div className={styles.actions}>{actions}</div>}
+    </div>
+  );
+}
+
+interface PageProps extends Omit<PageHeadProps, 'headingRef'> {
   children: ReactNode;
 }
 
 /** What every page has: its title, in the tab too, and after a change of the page the keyboard at its beginning. */
-export function Page({ title, aside, actions, children }: PageProps) {
+export function Page({ title, children, ...head }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   const { pathname } = useLocation();
   const back = useNavigationType() === NavigationType.Pop;
@@ -33,15 +51,7 @@ export function Page({ title, aside, actions, children }: PageProps) {
 
   return (
     <>
-      <div className={styles.head}>
-        <div className={styles.title}>
-          <h1 ref={heading} tabIndex={-1}>
-            {title}
-          </h1>
-          {aside}
-        </div>
-        {actions !== undefined && <div className={styles.actions}>{actions}</div>}
-      </div>
+      <PageHead title={title} {...head} headingRef={heading} />
       {children}
     </>
   );

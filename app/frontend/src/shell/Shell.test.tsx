@@ -25,7 +25,9 @@ describe('the pages', () => {
     expect(document.body).toHaveFocus();
     for (const name of ['Deals', 'Activities', 'Settings', 'Overview']) {
       await user.click(link(name));
-      expect(await screen.findByRole('heading', { level: 1, name })).toHaveFocus();
+      await waitFor(() => {
+        expect(screen.getByRole('heading', { level: 1, name })).toHaveFocus();
+      });
       expect(document.title).toBe(`${name} · Sixty Sales`);
       expect(link(name)).toHaveAttribute('aria-current', 'page');
     }

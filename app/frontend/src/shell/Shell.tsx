@@ -1,3 +1,4 @@
+import mark from '../../public/favicon.svg?inline';
 import { useEffect } from 'react';
 import { NavLink, Outlet } from 'react-router';
 import { useConnection } from '../api/connection';
@@ -55,7 +56,7 @@ export function Shell() {
       </a>
       <header className={styles.header}>
         <NavLink to="/" className={styles.brand ?? ''}>
-          <img src="/favicon.svg" alt="" width="32" height="32" />
+          <img src={mark} alt="" width="32" height="32" />
           Sixty Sales
         </NavLink>
         <nav aria-label="Pages" className={styles.nav}>

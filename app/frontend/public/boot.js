@@ -1,6 +1,7 @@
-/* global document, localStorage */
-// Before the first paint: the theme that was chosen in the settings (src/settings/settings.ts writes the entry).
-// A file of its own, since the policy of the site forbids inline scripts.
+/* global document, localStorage, location */
+// Before the first paint: which page it is (src/pwa/boot.tsx), and the theme that was chosen in the settings
+// (src/settings/settings.ts writes the entry). A file of its own, since the policy of the site forbids inline scripts.
+document.documentElement.dataset.page = location.pathname;
 try {
   const { theme, lessMotion } = JSON.parse(localStorage.getItem('sixty.settings') ?? '{}');
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme;
