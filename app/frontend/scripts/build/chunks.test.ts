@@ -9,7 +9,7 @@ it.each([
   ['recharts', 'vendor-charts'],
   ['d3-scale', 'vendor-charts-math'],
   ['@reduxjs/toolkit', 'vendor-charts-state'],
-  ['react-router', 'vendor-router-query'],
+  ['wouter', 'vendor-router-query'],
   ['@tanstack/react-query', 'vendor-router-query'],
   ['@tanstack/query-core', 'vendor-router-query'],
   ['@tanstack/react-virtual', 'vendor-virtual'],

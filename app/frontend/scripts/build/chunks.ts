@@ -6,11 +6,11 @@ import type { Plugin, Rolldown } from 'vite';
  * Own code follows its dynamic imports.
  */
 const GROUPS: readonly (readonly [name: string, packages: RegExp])[] = [
-  ['vendor-react-core', /^(react|react-dom|scheduler)$/],
-  ['vendor-react-shims', /^(react-is|use-sync-external-store)$/],
+  ['vendor-react-core', /^(react|react-dom|scheduler|use-sync-external-store)$/],
+  ['vendor-react-shims', /^react-is$/],
   ['vendor-helpers', /^(clsx|tslib|tiny-invariant|eventemitter3)$/],
   // Together: what the first route needs comes over the six connections that a browser opens (HTTP/1.1).
-  ['vendor-router-query', /^(react-router(-dom)?|@remix-run\/.+|cookie|set-cookie-parser|@tanstack\/(react-)?query.*)$/],
+  ['vendor-router-query', /^(wouter|regexparam|@tanstack\/(react-)?query.*)$/],
   ['vendor-table', /^@tanstack\/(react-)?table/],
   ['vendor-virtual', /^@tanstack\/(react-)?virtual/],
   ['vendor-dnd', /^@dnd-kit\//],

@@ -4,6 +4,7 @@ import { checkClasses, type Boot } from './boot.ts';
 import { withPolicy } from './csp.ts';
 
 const ROOT = '<div id="root">';
+const BOOT = /<script src="\/boot\.js"><\/script>/;
 const SHEET = /<link rel="stylesheet"[^>]*? href="\/([^"]+)"[^>]*>/;
 
 function replaced(html: string, what: string | RegExp, by: string): string {
@@ -28,7 +29,10 @@ export async function finishPage(dist: string, preload: readonly string[], boot:
 
   const links = preload.map((file) => `<link rel="modulepreload" crossorigin href="/${file}">`).join('');
   html = replaced(html, SHEET, `<style>${css}${boot.style}</style>`);
-  html = replaced(html, '</head>', `${links}</head>`);
+  // Behind a policy of the page a browser looks for nothing ahead, so what the page waits for comes after the rest.
+  const script = BOOT.exec(html)?.[0] ?? '';
+  html = replaced(html, BOOT, '');
+  html = replaced(html, '</head>', `${links}${script}</head>`);
   html = replaced(html, ROOT, `${ROOT}${boot.markup}`);
   await writeFile(path, withPolicy(html));
 }

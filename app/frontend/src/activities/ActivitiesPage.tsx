@@ -1,6 +1,6 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { useCallback, useState } from 'react';
-import { useSearchParams } from 'react-router';
+import { startTransition, useCallback, useState } from 'react';
+import { useSearchParams } from 'wouter';
 import { ACTIVITY_LABELS, ACTIVITY_TYPES, isActivityType, type ActivityType } from '../api/model';
 import { activitiesQuery } from '../api/queries';
 import { formatCount } from '../lib/format';
@@ -68,8 +68,11 @@ export default function ActivitiesPage() {
             aria-haspopup="dialog"
             onPointerEnter={prepare}
             onFocus={prepare}
-            onClick={(event) => {
-              setOpener(event.currentTarget);
+            onClick={({ currentTarget }) => {
+              // The button answers first.
+              startTransition(() => {
+                setOpener(currentTarget);
+              });
             }}
           >
             <Icon name="plus" />

@@ -1,4 +1,4 @@
-import { Link } from 'react-router';
+import { Link } from 'wouter';
 import { ACTIVITY_LABELS, type Activity } from '../api/model';
 import { EVERYTHING, MAX_SEARCH, toSearch } from '../deals/dealQuery';
 import { formatMoment } from '../lib/format';

@@ -17,7 +17,7 @@ import {
 } from '@dnd-kit/core';
 import { keepPreviousData, useQueries, type UseQueryResult } from '@tanstack/react-query';
 import { useEffect, useRef, useState, type ReactNode, type RefObject } from 'react';
-import { Link } from 'react-router';
+import { Link } from 'wouter';
 import { isStage, STAGE_LABELS, STAGES, type Deal, type Page, type Stage } from '../api/model';
 import { dealsQuery } from '../api/queries';
 import { formatCount, formatDay } from '../lib/format';
@@ -181,7 +181,7 @@ function Column({ stage, answer, search, onMore, children }: ColumnProps) {
                 </Button>
               )}
               {total > MAX_PAGE_SIZE && items.length >= MAX_PAGE_SIZE && (
-                <Link to={{ search: toSearch({ ...EVERYTHING, view: 'scroll', stage, q: search }) }}>All {formatCount(total)} as a list</Link>
+                <Link to={`/deals${toSearch({ ...EVERYTHING, view: 'scroll', stage, q: search })}`}>All {formatCount(total)} as a list</Link>
               )}
             </>
           )}

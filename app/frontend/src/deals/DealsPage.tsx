@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { useCallback, useState } from 'react';
+import { startTransition, useCallback, useState } from 'react';
 import type { Deal } from '../api/model';
 import { dealsQuery } from '../api/queries';
 import { formatCount, plural } from '../lib/format';
@@ -49,7 +49,10 @@ export default function DealsPage() {
     onQuery,
     onMove: move,
     onEdit: (deal, opener) => {
-      setEditing({ deal, opener });
+      // The name answers first.
+      startTransition(() => {
+        setEditing({ deal, opener });
+      });
     },
     shown,
   };
@@ -64,7 +67,7 @@ export default function DealsPage() {
             label="Views of the deals"
             tabs={VIEWS.map((name) => ({
               ...TABS[name],
-              to: { search: toSearch({ ...query, view: name, page: 1 }) },
+              to: `/deals${toSearch({ ...query, view: name, page: 1 })}`,
               current: query.view === name,
               onPrepare: () => {
                 if (name !== 'pages') prefetch(LAZY_VIEWS[name]);

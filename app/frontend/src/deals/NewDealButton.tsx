@@ -1,5 +1,5 @@
-import { useCallback, useState } from 'react';
-import { useNavigate } from 'react-router';
+import { startTransition, useCallback, useState } from 'react';
+import { useLocation } from 'wouter';
 import type { Deal } from '../api/model';
 import { Button } from '../ui/Button';
 import { Icon } from '../ui/Icon';
@@ -15,7 +15,7 @@ const prepare = () => {
 
 export function NewDealButton() {
   const [opener, setOpener] = useState<HTMLElement>();
-  const navigate = useNavigate();
+  const [, navigate] = useLocation();
   const notify = useNotify();
   const close = useCallback(() => {
     setOpener(undefined);
@@ -27,7 +27,9 @@ export function NewDealButton() {
       text: `${deal.name} created.`,
       action: {
         label: 'Show',
-        run: () => void navigate(`/deals${toSearch({ ...EVERYTHING, q: deal.name.slice(0, MAX_SEARCH) })}`),
+        run: () => {
+          navigate(`/deals${toSearch({ ...EVERYTHING, q: deal.name.slice(0, MAX_SEARCH) })}`);
+        },
       },
     });
   };
@@ -39,8 +41,11 @@ export function NewDealButton() {
         aria-haspopup="dialog"
         onPointerEnter={prepare}
         onFocus={prepare}
-        onClick={(event) => {
-          setOpener(event.currentTarget);
+        onClick={({ currentTarget }) => {
+          // The button answers first.
+          startTransition(() => {
+            setOpener(currentTarget);
+          });
         }}
       >
         <Icon name="plus" />

@@ -1,5 +1,5 @@
 import { useCallback } from 'react';
-import { useLocation, useNavigate } from 'react-router';
+import { useLocation, useSearch } from 'wouter';
 import { isStage, type Stage } from '../api/model';
 
 /** What the API can sort by; it has an index for each. */
@@ -105,13 +105,13 @@ export function fromSearch(search: string): DealQuery {
 }
 
 export function useDealQuery(): [DealQuery, (query: DealQuery) => void] {
-  const { search } = useLocation();
-  const navigate = useNavigate();
+  const search = useSearch();
+  const [path, navigate] = useLocation();
   const change = useCallback(
     (next: DealQuery) => {
-      void navigate({ search: toSearch(next) }, { replace: true });
+      navigate(`${path}${toSearch(next)}`, { replace: true });
     },
-    [navigate],
+    [path, navigate],
   );
   return [fromSearch(search), change];
 }

@@ -1,19 +1,21 @@
+import { once } from './once';
+
 // Amounts travel and are summed in integer cents; a decimal point appears only here.
 const LOCALE = 'en-US';
 const CURRENCY = 'USD';
 
-const exact = new Intl.NumberFormat(LOCALE, { style: 'currency', currency: CURRENCY });
-const whole = new Intl.NumberFormat(LOCALE, { style: 'currency', currency: CURRENCY, maximumFractionDigits: 0 });
-const compact = new Intl.NumberFormat(LOCALE, {
+const exact = once(() => new Intl.NumberFormat(LOCALE, { style: 'currency', currency: CURRENCY }));
+const whole = once(() => new Intl.NumberFormat(LOCALE, { style: 'currency', currency: CURRENCY, maximumFractionDigits: 0 }));
+const compact = once(() => new Intl.NumberFormat(LOCALE, {
   style: 'currency',
   currency: CURRENCY,
   notation: 'compact',
   maximumSignificantDigits: 3,
-});
+}));
 
 /** `$1,234.50`; whole amounts without the zeros, `$1,234`. */
 export function formatCents(cents: number): string {
-  return (cents % 100 === 0 ? whole : exact).format(cents / 100);
+  return (cents % 100 === 0 ? whole() : exact()).format(cents / 100);
 }
 
 /** As a person types it: `1234.50`. */
@@ -24,7 +26,7 @@ export function formatPlainCents(cents: number): string {
 
 /** For headlines and axes: `$1.24M`, `$843K`, `$0`. */
 export function formatCentsCompact(cents: number): string {
-  return compact.format(cents / 100);
+  return compact().format(cents / 100);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
-import { Link } from 'react-router';
+import { Link } from 'wouter';
 import { activitiesQuery } from '../api/queries';
 import { ActivityList } from '../activities/ActivityList';
 import { Answer } from '../ui/Answer';

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query';
-import { Link } from 'react-router';
+import { Link } from 'wouter';
 import { OPEN_STAGES, STAGE_LABELS, STAGES, type Stage, type StageTotal } from '../api/model';
 import { pipelineQuery } from '../api/queries';
 import { formatCount, plural } from '../lib/format';

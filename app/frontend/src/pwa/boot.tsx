@@ -1,6 +1,6 @@
 import { QueryClientProvider } from '@tanstack/react-query';
 import { renderToStaticMarkup } from 'react-dom/server';
-import { Route, Routes, StaticRouter } from 'react-router';
+import { Router } from 'wouter';
 import { createQueryClient } from '../api/queries';
 import { LoadingPage } from '../shell/LoadingPage';
 import { ROUTES } from '../shell/routes';
@@ -18,13 +18,9 @@ const pages = ROUTES.map(({ path, label }) => (
 
 export const markup = renderToStaticMarkup(
   <QueryClientProvider client={createQueryClient()}>
-    <StaticRouter location="/before-the-scripts">
-      <Routes>
-        <Route element={<Shell />}>
-          <Route path="*" element={pages} />
-        </Route>
-      </Routes>
-    </StaticRouter>
+    <Router ssrPath="/before-the-scripts">
+      <Shell>{pages}</Shell>
+    </Router>
   </QueryClientProvider>,
 );
 

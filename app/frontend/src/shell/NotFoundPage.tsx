@@ -1,4 +1,4 @@
-import { Link } from 'react-router';
+import { Link } from 'wouter';
 import { EmptyMessage } from '../ui/Message';
 import { Page } from './Page';
 

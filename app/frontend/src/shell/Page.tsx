@@ -1,5 +1,6 @@
 import { useEffect, useRef, type ReactNode, type Ref } from 'react';
-import { NavigationType, useLocation, useNavigationType } from 'react-router';
+import { useLocation } from 'wouter';
+import { cameBack } from './travel';
 import styles from './Page.module.css';
 
 let shown: string | undefined;
@@ -33,8 +34,7 @@ interface PageProps extends Omit<PageHeadProps, 'headingRef'> {
 /** What every page has: its title, in the tab too, and after a change of the page the keyboard at its beginning. */
 export function Page({ title, children, ...head }: PageProps) {
   const heading = useRef<HTMLHeadingElement>(null);
-  const { pathname } = useLocation();
-  const back = useNavigationType() === NavigationType.Pop;
+  const [pathname] = useLocation();
 
   useEffect(() => {
     document.title = `${title} · Sixty Sales`;
@@ -43,11 +43,11 @@ export function Page({ title, children, ...head }: PageProps) {
   useEffect(() => {
     // Not at the first page of a visit, where the browser begins by itself.
     if (shown !== undefined && shown !== pathname) {
-      if (!back) window.scrollTo(0, 0);
+      if (!cameBack()) window.scrollTo(0, 0);
       heading.current?.focus({ preventScroll: true });
     }
     shown = pathname;
-  }, [pathname, back]);
+  }, [pathname]);
 
   return (
     <>

@@ -1,6 +1,6 @@
 import mark from '../../public/favicon.svg?inline';
-import { useEffect } from 'react';
-import { NavLink, Outlet } from 'react-router';
+import { useEffect, type ReactNode } from 'react';
+import { Link, useLocation } from 'wouter';
 import { useConnection } from '../api/connection';
 import { useReleases } from '../api/release';
 import { useLiveUpdates } from '../live/useLiveUpdates';
@@ -34,7 +34,8 @@ function usePrefetch(): void {
   }, []);
 }
 
-export function Shell() {
+export function Shell({ children }: { children: ReactNode }) {
+  const [pathname] = useLocation();
   usePrefetch();
   const { live } = useSettings();
   const liveState = useLiveUpdates(live);
@@ -55,17 +56,17 @@ export function Shell() {
         Skip to the content
       </a>
       <header className={styles.header}>
-        <NavLink to="/" className={styles.brand ?? ''}>
+        <Link to="/" className={styles.brand}>
           <img src={mark} alt="" width="32" height="32" />
           Sixty Sales
-        </NavLink>
+        </Link>
         <nav aria-label="Pages" className={styles.nav}>
           {ROUTES.map(({ path, label, icon, page }) => (
-            <NavLink
+            <Link
               key={path}
               to={path}
-              end
-              className={styles.link ?? ''}
+              className={styles.link}
+              aria-current={path === pathname ? 'page' : undefined}
               onPointerEnter={() => {
                 prefetch(page);
               }}
@@ -75,7 +76,7 @@ export function Shell() {
             >
               <Icon name={icon} />
               {label}
-            </NavLink>
+            </Link>
           ))}
         </nav>
         <div className={styles.state}>
@@ -86,7 +87,7 @@ export function Shell() {
       <main id="content" tabIndex={-1} className={styles.main}>
         <Update />
         <ConnectionBanner />
-        <Outlet />
+        {children}
       </main>
       <footer className={styles.footer}>
         <p>Sixty Sales Dashboard</p>

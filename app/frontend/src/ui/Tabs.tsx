@@ -1,11 +1,11 @@
-import { Link, type To } from 'react-router';
+import { Link } from 'wouter';
 import { Icon, type IconName } from './Icon';
 import styles from './Tabs.module.css';
 
 interface Tab {
   label: string;
   icon?: IconName;
-  to: To;
+  to: string;
   current: boolean;
   onPrepare?: () => void;
 }
