@@ -18,6 +18,8 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
     },
   },
+  // No module: the build puts it into index.html as it is.
+  { files: ['**/beforePaint.js'], languageOptions: { sourceType: 'script', globals: globals.browser } },
   {
     files: ['src/**/*.tsx'],
     extends: [jsxA11y.flatConfigs.strict, reactHooks.configs.flat.recommended],

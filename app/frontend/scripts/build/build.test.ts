@@ -80,6 +80,7 @@ describe('a build', () => {
     expect(html).toContain('<div id="root"><p class="seen">Before the scripts</p></div>');
     expect(html).toContain(`<meta http-equiv="Content-Security-Policy" content="${pagePolicy(html)}">`);
     expect(pagePolicy(html)).toMatch(/style-src 'self' 'sha256-[\w+/]{43}='/);
+    expect(html).toContain(`<script>${readFileSync(join(FRONTEND, 'src/pwa/beforePaint.js'), 'utf8')}</script>`);
     expect(html).not.toMatch(/unsafe-inline|\son\w+=|\sstyle=/);
     expect(html).not.toContain('rel="stylesheet"');
     expect(assets.filter((name) => name.endsWith('.css'))).toEqual([]);

@@ -30,7 +30,7 @@ export function finish(firstRoute: RegExp): Plugin {
 
     await takeMapsAway(dist, join(root, 'sourcemaps'));
     const boot = await renderBoot(root, join(root, 'node_modules/.cache/boot'));
-    await finishPage(dist, [...first.difference(entry)], boot);
+    await finishPage(root, dist, [...first.difference(entry)], boot);
     await serviceWorker(root, dist, join(root, 'node_modules/.cache/worker'));
     await compress(dist);
 

@@ -8,7 +8,7 @@ import { Shell } from '../shell/Shell';
 
 // The page before its scripts, which the build writes into index.html: the shell as React draws it first, so that
 // nothing moves when it does. index.html is the same for all addresses: of the titles, the one of `data-page`
-// (public/boot.js) is seen.
+// (beforePaint.js) is seen.
 
 const pages = ROUTES.map(({ path, label }) => (
   <div key={path} data-boot={path}>

@@ -39,7 +39,7 @@ describe('the theme', () => {
   ])('is there before the first paint: %s', (entry, expected) => {
     localStorage.setItem('sixty.settings', entry);
     // The script as the page runs it.
-    window.eval(readFileSync('public/boot.js', 'utf8'));
+    window.eval(readFileSync('src/pwa/beforePaint.js', 'utf8'));
     expect({ theme: root.dataset.theme, motion: root.dataset.motion }).toEqual(expected);
   });
 

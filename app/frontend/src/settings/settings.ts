@@ -9,7 +9,7 @@ export interface Settings {
   live: boolean;
 }
 
-/** public/boot.js, which runs before the first paint, reads the same entry. */
+/** src/pwa/beforePaint.js, which runs before the first paint, reads the same entry. */
 const KEY = 'sixty.settings';
 
 const DEFAULTS: Settings = { theme: 'system', lessMotion: false, live: true };

@@ -1,6 +1,4 @@
-/* global document, localStorage, location */
-// Before the first paint: which page it is (src/pwa/boot.tsx), and the theme that was chosen in the settings
-// (src/settings/settings.ts writes the entry). A file of its own, since the policy of the site forbids inline scripts.
+// Before the first paint: which page it is (src/pwa/boot.tsx), and the theme that was chosen (src/settings/settings.ts).
 document.documentElement.dataset.page = location.pathname;
 try {
   const { theme, lessMotion } = JSON.parse(localStorage.getItem('sixty.settings') ?? '{}');
