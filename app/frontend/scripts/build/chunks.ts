@@ -38,6 +38,9 @@ export function groupOf(id: string): string | undefined {
   return name === undefined ? undefined : GROUPS.find(([, packages]) => packages.test(name))?.[0];
 }
 
+/** The application, which the entry loads once the page before it is painted. */
+const APPLICATION = '/src/start.tsx';
+
 /** What calls for `id`: entries, and modules that a dynamic import loads. */
 function roots(id: string, graph: Rolldown.ChunkingContext): Set<string> {
   const found = new Set<string>();
@@ -53,18 +56,26 @@ function roots(id: string, graph: Rolldown.ChunkingContext): Set<string> {
 }
 
 /**
- * Own modules of the entry, and those that several pages need: a dozen of chunks below 1 kB would cost more requests
+ * Where an own module goes that is not a page's alone: the entry keeps what it has itself, or it would run the application
+ * to get it. What several pages need travels with the application: a dozen of chunks below 1 kB would cost more requests
  * than they save bytes, and over HTTP/1.1 a browser has six connections. The frame of the dialogs would bring Radix along.
  */
-function travelsWithEntry(id: string, graph: Rolldown.ChunkingContext): boolean {
-  if (packageOf(id) !== undefined || id.includes('Dialog')) return false;
+function ownChunk(id: string, graph: Rolldown.ChunkingContext): 'index' | 'application' | null {
+  if (packageOf(id) !== undefined || id.includes('Dialog')) return null;
   const from = [...roots(id, graph)];
-  return from.length > 1 || from.some((root) => graph.getModuleInfo(root)?.isEntry === true);
+  if (from.some((root) => graph.getModuleInfo(root)?.isEntry === true)) return 'index';
+  return from.length > 1 || from.some((root) => root.endsWith(APPLICATION)) ? 'application' : null;
 }
 
+const own = (name: 'index' | 'application', priority: number): Rolldown.CodeSplittingGroup => ({
+  name: (id, graph) => (ownChunk(id, graph) === name ? name : null),
+  priority,
+});
+
 export const chunkGroups: Rolldown.CodeSplittingGroup[] = [
-  ...GROUPS.map(([name], index) => ({ name, test: (id: string) => groupOf(id) === name, priority: GROUPS.length - index })),
-  { name: (id, graph) => (travelsWithEntry(id, graph) ? 'index' : null), priority: 0 },
+  ...GROUPS.map(([name], index) => ({ name, test: (id: string) => groupOf(id) === name, priority: 1 + GROUPS.length - index })),
+  own('index', 1),
+  own('application', 0),
 ];
 
 function dashed(name: string): string {

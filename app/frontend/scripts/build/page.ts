@@ -5,6 +5,7 @@ import { withPolicy } from './csp.ts';
 
 const ROOT = '<div id="root">';
 const BEFORE_PAINT = 'src/pwa/beforePaint.js';
+const BEFORE_PAINT_TAG = /<script [^>]*src="\/src\/pwa\/beforePaint\.js"><\/script>/;
 const SHEET = /<link rel="stylesheet"[^>]*? href="\/([^"]+)"[^>]*>/;
 
 function replaced(html: string, what: string | RegExp, by: string): string {
@@ -29,7 +30,7 @@ export async function finishPage(root: string, dist: string, preload: readonly s
 
   const links = preload.map((file) => `<link rel="modulepreload" crossorigin href="/${file}">`).join('');
   html = replaced(html, SHEET, `<style>${css}${boot.style}</style>`);
-  html = replaced(html, `<script src="/${BEFORE_PAINT}"></script>`, `<script>${await readFile(join(root, BEFORE_PAINT), 'utf8')}</script>`);
+  html = replaced(html, BEFORE_PAINT_TAG, `<script>${await readFile(join(root, BEFORE_PAINT), 'utf8')}</script>`);
   html = replaced(html, '</head>', `${links}</head>`);
   html = replaced(html, ROOT, `${ROOT}${boot.markup}`);
   await writeFile(path, withPolicy(html));
