@@ -17,28 +17,19 @@ class Image(t.NamedTuple):
     created: int
 
 
-def repository(reference: str) -> str:
-    """A reference without its tag: a colon before the last slash is a registry's port."""
-    path, slash, name = reference.rpartition("/")
-    return path + slash + name.partition(":")[0]
-
-
 def garbage(
-    images: t.Iterable[Image], used: t.Collection[str], wanted: t.Collection[str], budget: int
+    images: t.Iterable[Image], used: t.Collection[str], wanted: t.Collection[str], known: t.Collection[str], budget: int
 ) -> t.List[Image]:
-    """Images of the wanted ones' repositories that no container uses and nobody names, beyond a budget, oldest first.
+    """Images that the stack has had, that no container uses and nobody names, beyond a budget, oldest first.
 
-    What has another name as well is somebody else's. C(used) are ids. The newest stay, since to go back to a version
-    that is there takes no build; the first that goes over the budget is removed, and all that are older.
+    C(used) are ids; C(known) are the references of the stack's own, now and before. What has another name as well is
+    somebody else's. The newest stay, since to go back to a version that is there takes no build; the first that goes
+    over the budget is removed, and all that are older.
     """
-    ours = {repository(reference) for reference in wanted}
     unused = [
         image
         for image in images
-        if image.tags
-        and image.id not in used
-        and not set(image.tags) & set(wanted)
-        and {repository(tag) for tag in image.tags} <= ours
+        if image.tags and image.id not in used and not set(image.tags) & set(wanted) and set(image.tags) <= set(known)
     ]
     unused.sort(key=lambda image: (-image.created, image.tags))
     total = 0

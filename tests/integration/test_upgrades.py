@@ -210,17 +210,21 @@ def test_what_serves_cannot_be_left_out():
         refused("stack_services_absent has postgres", "Nothing was changed", stack_services_absent=["postgres"])
 
 
-def test_images_that_nobody_uses_are_collected_within_a_budget():
+def test_images_that_nobody_uses_are_collected_within_a_budget(tmp_path):
     name, base = f"upgrades_test/{uuid.uuid4().hex[:8]}", inspect(container("nginx"))["Config"]["Image"]
     for number in range(4):
         docker("build", "--tag", f"{name}:{number}", "-", text=f"FROM {base}\nLABEL number={number}\n")
     used = docker("create", f"{name}:0", "nothing")
     try:
-        given = {"wanted": [f"{name}:3"], "budget": 0}
+        given = {"wanted": [f"{name}:{number}" for number in (0, 1, 3)], "budget": 0, "stack": name}
+        given["record"] = str(tmp_path / "images.json")
+        assert prune(given)["removed"] == []
+        given["wanted"] = [f"{name}:3"]
+        # Another stack's, of the same name, is left alone.
         for check in (True, False):
-            assert sorted(prune(given, check)["removed"]) == [f"{name}:1", f"{name}:2"]
+            assert prune(given, check)["removed"] == [f"{name}:1"]
         assert not prune(given)["changed"]
-        assert tags(name) == {f"{name}:0", f"{name}:3"}
+        assert tags(name) == {f"{name}:{number}" for number in (0, 2, 3)}
     finally:
         docker("rm", used)
         docker("rmi", *tags(name))
