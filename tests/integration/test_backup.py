@@ -514,6 +514,16 @@ class TestRefusals:
             refused("nobody confirmed that", f"-e restore_confirm={NAME}", **asked)
             refused('the answer was "yes"', restore_confirm="yes", **asked)
 
+    def test_what_was_brought_and_refused_does_not_stay(self, tmp_path):
+        whole = Path(done("dump", name="r-a")["path"])
+        brought = {"playbook": "playbooks/restore.yml", "restore_file": str(shutil.copy(whole, tmp_path))}
+        broken = tmp_path / "broken.dump"
+        broken.write_bytes(whole.read_bytes()[:-1])
+        with untouched():
+            refused("nobody confirmed that", **brought)
+            refused("is no whole dump", **{**brought, "restore_file": str(broken), "restore_confirm": NAME})
+        assert not (HOME / "restore").exists()
+
     def test_another_major_version(self):
         record = Path(done("dump", name="r-a")["path"]).with_suffix(".json")
         content = json.loads(record.read_text())
