@@ -318,5 +318,11 @@ def test_a_bare_host_takes_over(tmp_path, machines):
     report.say(f"{took:7.1f} s  from the loss until the same rows were served, {len(wanted)} tables:")
     for table, (count, checksum) in sorted(wanted.items()):
         report.say(f"           {table:28} {count:>8} rows  {checksum}")
+    # An inventory without a schedule ends it.
+    assert UNIT in on(SECOND, "systemctl", "list-unit-files", f"{UNIT}.*")
+    operator.done("deploy.yml", "--tags=backup", backup_schedule="")
+    assert UNIT not in on(SECOND, "systemctl", "list-unit-files", f"{UNIT}.*", check=False)
+    on(SECOND, "test", "!", "-e", f"/srv/{STACK}/config/backup")
+    assert operator.done("deploy.yml", "--tags=backup", backup_schedule="").recap["changed"] == 0
     assert on(SECOND, "grep", "-rlsF", age_secret, "/srv", "/root", "/etc", "/var/log", "/tmp", check=False) == ""
     report.keep()

@@ -32,10 +32,12 @@ def run(task):
 
 
 def ended(task):
-    outcome = os.environ.get("SERVICE_RESULT", "unknown")
     # A run that ended by itself has told.
-    if outcome not in ("success", "exit-code"):
-        news = {"failed": int(time.time()), "error": f"systemd ended the backup: {outcome}"}
+    if os.environ.get("EXIT_CODE") != "exited":
+        outcome = os.environ.get("SERVICE_RESULT", "unknown")
+        # To systemd, what it was asked to stop is a success.
+        why = "it was stopped" if outcome == "success" else outcome
+        news = {"failed": int(time.time()), "error": f"systemd ended the backup: {why}"}
         postgres_dump_host.publish(task, news)
         backup.throw_away(task)
 
