@@ -506,6 +506,36 @@ class TestBackups:
         assert all(result["verified"] for result in ended) and len(files()) == 2 and throw_aways() == ""
 
 
+class TestProgram:
+    """What a timer runs, and cron where there is no systemd, without Ansible."""
+
+    PROGRAM = HOME / "config/backup/current/program"
+
+    @pytest.fixture
+    def program(self):
+        deploy("--tags=backup", backup_schedule="*-*-* 03:17:00")
+
+        def run(command, **environment):
+            arguments = ["/usr/bin/python3", "-BS", str(self.PROGRAM), command]
+            return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+
+        yield run
+        deploy("--tags=backup", backup_schedule="")
+        assert not self.PROGRAM.exists()
+
+    def test_it_backs_up_and_tells_when_it_was_ended(self, program):
+        ended = program("run", PATH="/usr/bin:/usr/sbin:/bin")
+        assert ended.returncode == 0 and re.search(
+            r"scheduled.dump: .* 3 tables, \d+ rows, verified; 0 older", ended.stdout
+        )
+        assert told()["verified_path"] in ended.stdout and "failed" not in told()
+        # It has told that itself.
+        program("ended", EXIT_CODE="exited", SERVICE_RESULT="success")
+        assert "failed" not in told()
+        program("ended", EXIT_CODE="killed", SERVICE_RESULT="timeout")
+        assert told()["failed"] and told()["error"] == "systemd ended the backup: timeout"
+
+
 class TestRefusals:
     def test_nobody_confirmed(self):
         done("dump", name="r-a")
