@@ -57,9 +57,9 @@ def redis(*command: str) -> str:
     return docker("exec", *login, *command)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def put_back() -> Iterator[None]:
-    """Each test ends with the stack as it began."""
+    """For a test that leaves the stack changed: it ends as it began."""
     yield
     deploy(**UNLIMITED)
 
@@ -114,6 +114,7 @@ def test_postgresql_reads_its_settings_again_and_goes_on():
     assert load.requests and load.failed == [], load.report()
 
 
+@pytest.mark.usefixtures("put_back")
 def test_postgresql_is_restarted_only_for_what_takes_a_restart():
     before = run_of("postgres")
     deploy(postgres_settings={"max_locks_per_transaction": 65}, **UNLIMITED)
@@ -129,6 +130,7 @@ def test_a_setting_that_postgresql_does_not_take_changes_nothing(wrong):
         refused("the new configuration was refused, the old one keeps serving", *wrong, postgres_settings=wrong)
 
 
+@pytest.mark.usefixtures("put_back")
 def test_redis_is_restarted_and_keeps_its_cache():
     before, value = run_of("redis"), uuid.uuid4().hex
     redis("SET", "sixty:test:kept", value)
@@ -139,6 +141,7 @@ def test_redis_is_restarted_and_keeps_its_cache():
     redis("DEL", "sixty:test:kept")
 
 
+@pytest.mark.usefixtures("put_back")
 def test_a_new_password_of_the_database_costs_no_request(tmp_path):
     before, first = run_of("postgres"), routed()
     secrets = {path.name: path.read_text().strip() for path in (ROOT / ".dev/secrets" / NAME).iterdir()}
