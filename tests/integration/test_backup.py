@@ -443,6 +443,7 @@ class TestBackups:
         result = done("run")
         assert result["verified"] and "failed" not in told() and "error" not in told()
 
+    @pytest.mark.slow
     def test_a_run_that_was_killed_is_mended(self):
         with bulk(40):
             process = start("run", name="scheduled")
@@ -453,6 +454,7 @@ class TestBackups:
             done("run", name="scheduled")
         assert throw_aways() == ""
 
+    @pytest.mark.slow
     def test_a_schedule_keeps_days_and_weeks(self):
         path = Path(done("run", name="scheduled")["path"])
         for day in range(1, 25):
@@ -500,6 +502,7 @@ class TestBackups:
         copy["recipients"] = ["age1nonsense"]
         failed("run", "age ended with 1", name="scheduled", copy=copy)
 
+    @pytest.mark.slow
     def test_one_backup_at_a_time(self):
         processes = [start("run", name=name) for name in ("r-a", "r-b")]
         ended = [json.loads(process.communicate(timeout=120)[0]) for process in processes]

@@ -32,7 +32,8 @@ from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack im
     untouched,
 )
 
-pytestmark = pytest.mark.usefixtures("unlimited")
+# A deploy or three for each: with make test-release.
+pytestmark = [pytest.mark.usefixtures("unlimited"), pytest.mark.slow]
 MB = 1 << 20
 REDIS = {"services": {"redis": {"limit": "72M"}}}
 
