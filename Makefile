@@ -121,11 +121,11 @@ monitor-deployment: setup-python ## Follow a deploy that is under way, from anot
 unlock: setup-python ## Show who deploys, and remove the lock of one that is gone
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/unlock.yml $(ARGS)
 
-backup: setup-python ## Dump the database now
+backup: setup-python ## Back the database up now, restored elsewhere and compared
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/backup.yml $(ARGS)
 
-restore: setup-python ## Put a dump back: make restore [FROM=<release id or path>]
-	$(PLAYBOOK) -i $(INVENTORY) playbooks/restore.yml $(if $(FROM),-e restore_from=$(FROM)) $(ARGS)
+restore: setup-python ## Put a dump back: make restore CONFIRM=<stack name> [FROM=<release id or path>] [FILE=<dump or copy here>]
+	$(PLAYBOOK) -i $(INVENTORY) playbooks/restore.yml $(if $(FROM),-e restore_from=$(FROM)) $(if $(FILE),-e restore_file=$(abspath $(FILE))) $(if $(CONFIRM),-e restore_confirm=$(CONFIRM)) $(ARGS)
 
 maintenance: setup-python ## Close the site with a page that says so, or open it: make maintenance STATE=on|off
 	$(PLAYBOOK) -i $(INVENTORY) playbooks/maintenance.yml -e maintenance=$(STATE) $(ARGS)
@@ -176,7 +176,7 @@ ci-deploy: setup-python ## Stage 4, blue-green deployment of build/package to IN
 ci-health: setup-python ## Stage 5, health validation of INVENTORY
 	@$(STAGE) $@ --show --keep-going "make check-health" "make check-resources" "make checklist"
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-fresh test-fresh-sudo dashboards docs
+.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-molecule-all test-upgrade test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-galaxy test-fresh test-fresh-sudo test-drill test-ssh test-vm dashboards docs
 lint: setup-test setup-app tests/browser/node_modules/.package-lock.json tests/workflow/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
@@ -226,8 +226,15 @@ test-release: deploy-local images setup-test ## Zero loss, bad releases, crashes
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/release -q -s $(PYTEST_ARGS)
 	PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m slow $(PYTEST_ARGS)
 
-test-molecule: setup-test images ## Each role on a host of its own
+test-molecule: setup-test images ## Each role of the application tier on a host of its own
 	bash tests/molecule.sh
+
+# MOLECULE_DEBIAN=trixie for Debian 13.
+test-molecule-all: setup-test images ## Every role, the whole stack, rollback and upgrade: MOLECULE_DEBIAN=bookworm|trixie, an hour
+	bash tests/molecule.sh all
+
+test-upgrade: setup-test images ## From the version before to this one, under load: MOLECULE_UPGRADE_FROM=<tag or commit>
+	bash tests/molecule.sh upgrade
 
 docs: setup ## Write the role READMEs and the README's budget table
 	$(BIN)/python scripts/docs.py
@@ -267,11 +274,27 @@ benchmark-footprint: setup-python ## What the watching of the deployed stack tak
 test-archive: setup-test ## The Galaxy archive, built, installed and deployed from
 	bash tests/archive.sh
 
+test-galaxy: setup-test ## What Galaxy says of the archive when it imports it
+	bash tests/galaxy.sh
+
 test-fresh: setup-test images ## The README's first command on a bare Debian 12 machine
 	bash tests/fresh_machine.sh bookworm root
 
 test-fresh-sudo: setup-test images ## The same on Debian 13, by a user with sudo
 	bash tests/fresh_machine.sh trixie deployer
+
+# SUITE=bookworm or trixie.
+test-ssh: SUITE ?= bookworm
+test-ssh: images setup-test ## The production inventory over SSH, from a bare host on: SUITE=bookworm|trixie, ten minutes
+	bash tests/ssh.sh $(SUITE) $(PYTEST_ARGS)
+
+test-vm: SUITE ?= bookworm
+test-vm: images setup-test ## The same on a virtual machine of 2,048 MB; goes on where it stopped: SUITE=bookworm|trixie FRESH=1
+	bash tests/vm.sh $(SUITE) $(PYTEST_ARGS)
+
+test-drill: setup-test images ## The host is lost: a bare one serves the same rows again, from the last copy
+	command -v age >/dev/null || apt-get install --yes --no-install-recommends age
+	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/drill -q -s $(PYTEST_ARGS)
 
 test: lint test-unit test-frontend test-api test-integration test-security test-browser test-switch test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

@@ -13,8 +13,9 @@ import re
 import shlex
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ import yaml
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
-INVENTORY = PROJECT / "molecule" / "inventory"
+INVENTORY = PROJECT / "molecule" / "inventory" / f"{os.environ.get('MOLECULE_DEBIAN') or 'bookworm'}.yml"
 
 
 class Kernel:
@@ -134,7 +135,21 @@ class Recap(NamedTuple):
 
 # What a scenario runs; those that are not listed run the service that they are named after.
 TIER = ["postgres", "redis", "nginx", "api"]
-SCENARIOS = {"docker_host": [], "api": TIER, "blue_green": TIER, "logs": ["loki", "fluent_bit"]}
+EXPORTERS = ["redis_exporter", "postgres_exporter", "nginx_exporter"]
+WATCHERS = ["memory_monitor", *EXPORTERS, "alertmanager", "prometheus"]
+if os.environ.get("MOLECULE_REGISTRY") == "1":
+    WATCHERS += ["loki", "fluent_bit", "grafana"]
+SCENARIOS = {
+    "docker_host": [],
+    "default": [*TIER, *WATCHERS],
+    "api": TIER,
+    "blue_green": TIER,
+    "rollback": TIER,
+    "upgrade": TIER,
+    "exporters": ["postgres", "redis", "nginx", *EXPORTERS],
+    "prometheus": ["memory_monitor", "alertmanager", "prometheus"],
+    "logs": ["loki", "fluent_bit"],
+}
 SERVICES = SCENARIOS.get(SCENARIO.name, [SCENARIO.name])
 
 
@@ -153,7 +168,7 @@ def budget() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def secrets() -> dict[str, str]:
     """The passwords of the inventory."""
-    return yaml.safe_load((INVENTORY / "group_vars/stack.yml").read_text())["stack_secrets"]
+    return yaml.safe_load((INVENTORY.parent / "group_vars/stack.yml").read_text())["stack_secrets"]
 
 
 @pytest.fixture(scope="module")
@@ -193,14 +208,14 @@ def address(host: Any) -> str:
 def play(host: Any) -> Callable[..., Recap]:
     """Run the scenario's play again, on this host: play("--check", some_variable=1).
 
-    It has to succeed, or with fails=True to fail.
+    It has to succeed, or with fails=True to fail. With playbook=<path from the scenario's folder> it is another play.
     """
 
-    def run(*arguments: str, fails: bool = False, **variables: Any) -> Recap:
+    def run(*arguments: str, fails: bool = False, playbook: str = "converge.yml", **variables: Any) -> Recap:
         command = ["ansible-playbook", f"--inventory={INVENTORY}", f"--limit={host.backend.host}"]
         # As Molecule itself does.
-        command += ["--skip-tags=monitoring", *arguments]
-        command += ["--extra-vars", json.dumps(variables), "converge.yml"]
+        command += [*([] if SCENARIO.name == "default" else ["--skip-tags=monitoring"]), *arguments]
+        command += ["--extra-vars", json.dumps(variables), playbook]
         # Molecule asks for colours, which the recap would have between its words.
         environment = os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         done = subprocess.run(command, cwd=SCENARIO, env=environment, capture_output=True, text=True, timeout=300)
@@ -270,3 +285,53 @@ def reachable(address: str) -> Callable[[int], bool]:
         return True
 
     return connect
+
+
+@pytest.fixture(scope="module")
+def asks(host: Any) -> Callable[[str], str]:
+    """Ask a port of the host from the host itself, where what watches is published: asks("9090/-/ready")."""
+    return lambda path: host.check_output(
+        "curl --fail --silent --show-error --max-time 5 %s", f"http://127.0.0.1:{path}"
+    )
+
+
+@pytest.fixture
+def asked(ask: Callable[..., Answer]) -> Iterator[Callable[[], list[Answer]]]:
+    """Requests all the while, below the rate that nginx allows one address; their answers afterwards.
+
+    A request without an answer has the status 0 and says why in its body.
+    """
+    stop, answers = threading.Event(), []
+
+    def client() -> None:
+        while not stop.wait(0.2):
+            try:
+                answers.append(ask("/api/release"))
+            except (OSError, http.client.HTTPException) as error:
+                answers.append(Answer(0, {}, repr(error).encode()))
+
+    clients = [threading.Thread(target=client) for _ in range(3)]
+    for thread in clients:
+        thread.start()
+
+    def end() -> list[Answer]:
+        stop.set()
+        for thread in clients:
+            thread.join()
+        return answers
+
+    yield end
+    end()
+
+
+@pytest.fixture
+def routed(host: Any, stack: str) -> Callable[[], str]:
+    """The release that nginx serves, by the host's own state."""
+    return lambda: host.check_output("basename $(readlink /srv/%s/route/active)", stack)
+
+
+@pytest.fixture
+def running(host: Any, stack: str) -> Callable[[], list[str]]:
+    """Names of the API's containers."""
+    names = "docker ps --filter label=sixty.stack=%s --filter label=sixty.service=api --format '{{.Names}}'"
+    return lambda: host.check_output(names, stack).split()

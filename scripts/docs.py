@@ -1,4 +1,4 @@
-"""Role READMEs out of the roles' argument specs, and the budget table of the main README.
+"""Role READMEs and docs/variables.md out of the roles' argument specs, and the budget table of the main README.
 
 `python scripts/docs.py` writes them. `--check` writes nothing and ends with 1 where one is out of date, where a spec
 states another default than defaults/main.yml or one of the two lacks a variable, and where a link leads nowhere.
@@ -23,6 +23,8 @@ COLLECTION = "sixty_sales.memory_optimized"
 SHOWN = 72
 # The MemTotal of a machine with 2 GB, as measured.
 HOST_MEMORY = 1978 << 20
+# Its variables come from the roles that use it.
+INTERNAL = {"container"}
 BUDGET = re.compile(r"(?<=<!-- budget -->\n)```text\n.*?```\n", re.DOTALL)
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
@@ -80,6 +82,26 @@ None.
 {{ license }}
 """
 
+VARIABLES = """\
+# Variables
+
+<!-- Made by "make docs" from each role's meta/argument_specs.yml and defaults/main.yml. -->
+
+All that an inventory can set, by role; the role's page has choices and what is inside of dictionaries. Memory numbers
+are no variables: they are entries of the [memory budget](../roles/memory_budget/README.md), changed by
+`memory_budget_overrides`, which adds them up before a deploy. Secrets are in `stack_secrets`, out of Vault.
+{% for role, purpose, rows in roles %}
+## {{ role }}
+
+{{ purpose }} [All of it](../roles/{{ role }}/README.md).
+
+| Name | Default | Description |
+|---|---|---|
+{% for row in rows -%}
+| {{ row | join(" | ") }} |
+{% endfor %}
+{%- endfor %}"""
+
 
 def listed(value: Any) -> list[Any]:
     """A description is a text or a list of texts."""
@@ -133,6 +155,18 @@ def variable_rows(
         yield from variable_rows(spec.get("options", {}), defaults, only, f"{name}.")
 
 
+def brief(
+    role: str, entries: dict[str, Any], defaults: dict[str, Any], seen: set[str]
+) -> Iterator[tuple[str, str, str]]:
+    """A row a variable of the page of all variables, each where it is met first."""
+    for entry in entries.values():
+        for name, spec in (entry.get("options") or {}).items():
+            if name in defaults and name not in seen:
+                seen.add(name)
+                default = shown_default(spec, name, defaults).replace("](defaults", f"](../roles/{role}/defaults")
+                yield f"`{name}`", default, " ".join(cell(line) for line in listed(spec.get("description")))
+
+
 def load(path: pathlib.Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
 
@@ -160,6 +194,12 @@ def disagreements(role: str, entries: dict[str, Any], defaults: dict[str, Any]) 
             yield f"roles/{role}: {name} of defaults/main.yml is missing in meta/argument_specs.yml"
 
 
+def render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.globals.update(cell=cell, listed=listed, text=text)
+    return environment.from_string(template).render(**values)
+
+
 def readme(role: str, meta: dict[str, Any], entries: dict[str, Any], defaults: dict[str, Any]) -> str:
     options: dict[str, Any] = {}
     takers: dict[str, list[str]] = {}
@@ -170,9 +210,8 @@ def readme(role: str, meta: dict[str, Any], entries: dict[str, Any], defaults: d
     # Said only where entry points with variables of their own differ.
     several = sum(1 for entry in entries.values() if entry.get("options")) > 1
     only = {name: code(points[0]) for name, points in takers.items() if several and len(points) == 1}
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    environment.globals.update(cell=cell, listed=listed, text=text)
-    return environment.from_string(README).render(
+    return render(
+        README,
         collection=COLLECTION,
         role=role,
         purpose=meta["galaxy_info"]["description"],
@@ -219,11 +258,18 @@ def main() -> int:
     check = parser.parse_args().check
     problems: list[str] = []
     pages: dict[pathlib.Path, str] = {}
+    seen: set[str] = set()
+    variables: list[tuple[str, str, list[tuple[str, str, str]]]] = []
     for folder in sorted(path.parent.parent for path in ROOT.glob("roles/*/meta/main.yml")):
         entries = load(folder / "meta/argument_specs.yml")["argument_specs"]
         defaults = load(folder / "defaults/main.yml")
         problems += disagreements(folder.name, entries, defaults)
-        pages[folder / "README.md"] = readme(folder.name, load(folder / "meta/main.yml"), entries, defaults)
+        meta = load(folder / "meta/main.yml")
+        pages[folder / "README.md"] = readme(folder.name, meta, entries, defaults)
+        rows = list(brief(folder.name, entries, defaults, seen))
+        if rows and folder.name not in INTERNAL:
+            variables.append((folder.name, meta["galaxy_info"]["description"], rows))
+    pages[ROOT / "docs/variables.md"] = render(VARIABLES, roles=variables)
     main_page = ROOT / "README.md"
     block = f"```text\n{budget_table()}\n```\n"
     pages[main_page], found = BUDGET.subn(lambda _: block, main_page.read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ if grep -E '^(app|tests|inventories|benchmarks|molecule|scripts|requirements|\.)
   echo "These do not belong into the archive." >&2
   exit 1
 fi
-for needed in README.md CHANGELOG.md LICENSE MANIFEST.json meta/runtime.yml playbooks/deploy.yml plugins/modules/config_tree.py \
+for needed in README.md CHANGELOG.md CONTRIBUTING.md LICENSE MANIFEST.json meta/runtime.yml playbooks/deploy.yml plugins/modules/config_tree.py \
   extensions/eda/rulebooks/auto_rollback.yml extensions/eda/plugins/event_source/alertmanager_poll.py \
   roles/image/files/base/build.sh roles/nginx/templates/nginx.conf.j2 roles/memory_budget/vars/main/documented.yml; do
   grep -qxF "$needed" "$work/list" || { echo "The archive misses $needed." >&2; exit 1; }

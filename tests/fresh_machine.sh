@@ -81,6 +81,9 @@ assert len(down) == 1 and ":3000" in down[0], down
 print(f"{len(running)} services are watched, {len(targets) - 1} targets are up")
 PY
 
+say "nothing is scheduled on a workstation"
+! inside test -e /etc/systemd/system/fresh-backup.timer
+
 say "a second deploy changes nothing"
 inside make deploy-local ARGS="$args" </dev/null | tail -n 4 | tee "${TMPDIR:-/tmp}/$name.log"
 grep -q 'changed=0 .*failed=0' "${TMPDIR:-/tmp}/$name.log"

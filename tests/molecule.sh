@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Molecule: each role on a host of its own, a container with systemd and an engine.
-# Usage: tests/molecule.sh [SCENARIO...]; without one, all. Needs "make setup-test engine".
+# Usage: tests/molecule.sh [SCENARIO...|all]; without one, those that every change has to pass. Needs "make setup-test".
+# MOLECULE_DEBIAN=bookworm (Debian 12, the default) or trixie (Debian 13).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.dev/venv/bin:$PATH"
@@ -8,6 +9,11 @@ export ANSIBLE_CONFIG="$PWD/ansible.cfg"
 # What Molecule and Ansible write goes below .dev, not into the user's home.
 export ANSIBLE_HOME="$PWD/.dev/ansible"
 export MOLECULE_GLOB="molecule/*/molecule.yml" MOLECULE_COMMAND_BORDERS=false
+export MOLECULE_DEBIAN=${MOLECULE_DEBIAN:-bookworm}
+[ -f "molecule/inventory/$MOLECULE_DEBIAN.yml" ] || {
+  echo "There is no host for MOLECULE_DEBIAN=$MOLECULE_DEBIAN: $(cd molecule/inventory && echo *.yml)" >&2
+  exit 1
+}
 
 # A run that was cut short, an earlier one or this, leaves nothing behind. Only a failure is worth reading.
 destroy() {
@@ -21,7 +27,8 @@ destroy
 # Those whose images no closed network has start with MOLECULE_REGISTRY=1.
 registry=(grafana logs)
 [ "${MOLECULE_REGISTRY:-}" != 1 ] || registry=()
-if [ $# -eq 0 ]; then
+[ $# -gt 0 ] || set -- api blue_green docker_host nginx postgres redis
+if [ "$*" = all ]; then
   molecule test --all "${registry[@]/#/--exclude=}"
 else
   molecule test "${@/#/--scenario-name=}"

@@ -296,7 +296,7 @@ class Switch:
                 code = None if container.status in RUNNING else container.attrs["State"]["ExitCode"]
             output = container.logs(tail=30).decode(errors="replace").strip()
         finally:
-            container.remove(force=True)
+            container.remove(force=True, v=True)
         if code == 0:
             return output
         what = f"went on for {timeout} s and were stopped" if code is None else f"ended with exit code {code}"
@@ -450,7 +450,8 @@ class Switch:
         """Everything of one release on this host, its image only where nothing else uses it."""
         with contextlib.suppress(docker.errors.NotFound):
             container = self.client.containers.get(self.container_name(release))
-            container.remove(force=True)
+            # With the volumes that its image declares and nobody named.
+            container.remove(force=True, v=True)
             # The engine refuses while another container has it.
             with contextlib.suppress(docker.errors.APIError):
                 self.client.images.remove(container.attrs["Image"])

@@ -194,6 +194,16 @@ def check_signal(name: str) -> int:
         raise ConfigTreeError(f"reload.signal is {name!r}: no such signal; HUP, USR1 or USR2 are usual") from None
 
 
+def check_reload(options: Mapping[str, Any] | None) -> None:
+    """Raises L(ConfigTreeError) where there is not exactly one way in which a container comes to read a new tree."""
+    ways = [way for way in ("signal", "command", "restart") if options and options[way]]
+    if options and len(ways) != 1:
+        said = f"has {' and '.join(ways)}" if ways else "says no way"
+        raise ConfigTreeError(f"reload {said}: it takes one of signal, command and restart")
+    if options and options["signal"]:
+        check_signal(options["signal"])
+
+
 # --- the manifest ---------------------------------------------------------------------------------------------
 
 

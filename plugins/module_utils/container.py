@@ -15,6 +15,7 @@ import typing as t
 
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.limits import ENGINE_FIELDS
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.resources import CPU_SHARES
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import MIB, human, parse_size
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.stack_host import cgroup_parent
 
 REQUIRED = {"image", "user", "networks", "healthcheck"}
@@ -134,22 +135,81 @@ def container_arguments(
     return arguments
 
 
-def container_settled(arguments: Arguments, observed: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
-    """Whether a started container is as wanted, from one entry of container_memory_info.
+class Change(t.NamedTuple):
+    """What becomes of a container. C(action) is none, create, start, update or recreate; C(said) is for a person, and
+    C(tight) is why the update would get it killed, or empty."""
+
+    action: str
+    said: str
+    tight: str = ""
+
+
+# Of a limit, what may be in use when it is lowered under a running program. The watch of a release thinks so as well.
+FULL = 0.9
+
+
+def container_change(arguments: Arguments, observed: t.Iterable[t.Mapping[str, t.Any]]) -> Change:
+    """The least that makes a container what it is wanted to be, from the entries of container_memory_info.
 
     The engine lets nobody change a container but for its limits, restart policy and networks. So one that
     carries the digest of all the rest, and whose changeable settings were read back as wanted, is as wanted.
     """
-    return any(
-        entry["name"] == arguments["name"]
-        and entry["running"]
-        and entry["image_current"]
-        and entry["definition"] == arguments["labels"]["sixty.definition"]
-        and entry["networks"] == sorted(network["name"] for network in arguments["networks"])
-        and entry["restart_policy"] == arguments["restart_policy"]
-        and not entry["differences"]
-        for entry in observed
+    name = arguments["name"]
+    entry = next((entry for entry in observed if entry["name"] == name), None)
+    if entry is None:
+        return Change("create", f"{name} is made and started.")
+    if entry["definition"] != arguments["labels"]["sixty.definition"]:
+        image = arguments["image"]
+        why = f"image {entry['image']} -> {image}" if entry["image"] != image else "its definition; --diff shows it"
+        return Change("recreate", f"{name} is stopped and made anew: {why}.")
+    if not entry["image_current"]:
+        return Change("recreate", f"{name} is stopped and made anew: {entry['image']} is another build now.")
+    changed = changed_limits(entry["differences"])
+    here, wanted = set(entry["networks"]), {network["name"] for network in arguments["networks"]}
+    if here != wanted if arguments["comparisons"]["networks"] == "strict" else wanted - here:
+        changed.append("networks")
+    if entry["restart_policy"] != arguments["restart_policy"]:
+        changed.append(f"restart policy {entry['restart_policy']} -> {arguments['restart_policy']}")
+    if changed:
+        return Change("update", f"{name} is changed in place: {', '.join(changed)}.", tight(entry, arguments["memory"]))
+    # A release's container is started and stopped by the switch.
+    starts = arguments["state"] == "started" and not entry["running"]
+    return Change("start", f"{name} is started.") if starts else Change("none", "")
+
+
+def changed_limits(differences: t.Iterable[t.Mapping[str, t.Any]]) -> t.List[str]:
+    """A text for each setting, whether the engine or the kernel has it otherwise; without swap, which follows."""
+    found: t.Dict[str, str] = {}
+    for gap in differences:
+        name = gap["setting"]
+        values = (gap["found"] or 0, gap["wanted"])
+        before, after = (human(value) if name.startswith("memory") and value > 0 else value for value in values)
+        found.setdefault(name, f"{name} {before or 'none'} -> {after}")
+    if "memory" in found:
+        found.pop("memory_swap", None)
+    return list(found.values())
+
+
+def tight(entry: t.Mapping[str, t.Any], wanted: t.Union[int, str]) -> str:
+    """Why a running container cannot be given this limit, or nothing.
+
+    Below what is in use, version 1 of cgroups refuses a limit, and version 2 takes it and kills.
+    """
+    limit, kernel = parse_size(wanted), entry.get("kernel")
+    if not kernel or not 0 < limit < kernel["limit"] or kernel["unreclaimable"] <= limit * FULL:
+        return ""
+    enough = -(-int(kernel["unreclaimable"] / FULL) // MIB)
+    return (
+        f"{entry['name']} uses {kernel['unreclaimable'] / MIB:.0f} MB that it would have to give back for a limit of "
+        f"{limit / MIB:.0f} MB: the kernel would kill it. It goes on with {kernel['limit'] / MIB:.0f} MB. "
+        f"Give it {enough} MB or more, or restart it first (make restart-services SERVICES={entry['service']}) and "
+        "deploy again."
     )
+
+
+def container_settled(arguments: Arguments, observed: t.Iterable[t.Mapping[str, t.Any]]) -> bool:
+    """Whether a started container is as wanted, so that it costs no task of its own."""
+    return container_change(arguments, observed).action == "none"
 
 
 def compose_service(arguments: Arguments, service: str, stack: str) -> Arguments:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Dumps of a PostgreSQL database: their names, which are kept, which one is meant, and the SQL of a restore.
+"""Dumps of a PostgreSQL database: their names, which are kept, which one is meant, what each holds, and the SQL.
 
 Scripts are for psql: C(:'name') is a variable of its C(--set), quoted; C(\\gexec) runs what a query returns.
 """
@@ -10,6 +10,7 @@ Scripts are for psql: C(:'name') is a variable of its C(--set), quoted; C(\\gexe
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import typing as t
@@ -17,6 +18,11 @@ import typing as t
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import human
 
 PART = ".part"
+DUMP = ".dump"
+# Beside each dump: what it holds, read in its own snapshot.
+MANIFEST = ".json"
+# The timer's dumps, which follow a schedule; all others are counted.
+SCHEDULED = "scheduled"
 _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}"
 _FILE = re.compile(rf"({_STAMP})-({_NAME})\.dump")
@@ -45,6 +51,7 @@ class Contents(t.NamedTuple):
     entries: int
     tables: frozenset[str]
     extensions: frozenset[str]
+    version: str = ""
 
 
 # -- names
@@ -56,7 +63,17 @@ def stamp(moment: datetime.datetime) -> str:
 
 
 def file_name(time: str, name: str) -> str:
-    return f"{time}-{name}.dump"
+    return f"{time}-{name}{DUMP}"
+
+
+def manifest_path(path: str) -> str:
+    """Where it is on record what a dump holds."""
+    return (path[: -len(DUMP)] if path.endswith(DUMP) else path) + MANIFEST
+
+
+def moment_of(time: str) -> datetime.datetime:
+    """The moment that a stamp tells."""
+    return datetime.datetime.strptime(time, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=datetime.timezone.utc)
 
 
 def restore_name(database: str) -> str:
@@ -114,16 +131,55 @@ def catalogue(directory: str, sizes: t.Mapping[str, int]) -> list[Dump]:
 
 
 def leftovers(sizes: t.Mapping[str, int]) -> dict[str, int]:
-    """What runs that were killed left among a directory's files."""
-    return {
-        entry: size for entry, size in sizes.items() if entry.endswith(PART) and _FILE.fullmatch(entry[: -len(PART)])
-    }
+    """What runs that were killed left among a directory's files: half a dump, a record without a dump."""
+
+    def left(entry: str) -> bool:
+        if entry.endswith(PART):
+            return bool(_FILE.fullmatch(re.sub(rf"\{MANIFEST}$", DUMP, entry[: -len(PART)])))
+        dump = entry[: -len(MANIFEST)] + DUMP
+        return entry.endswith(MANIFEST) and bool(_FILE.fullmatch(dump)) and dump not in sizes
+
+    return {entry: size for entry, size in sizes.items() if left(entry)}
 
 
 def outdated(dumps: t.Sequence[Dump], keep: int, made: str) -> list[Dump]:
-    """The oldest beyond C(keep) (0 keeps all), never the one just made: a clock may have been set back."""
-    others = [dump for dump in sorted(dumps, reverse=True) if dump.path != made]
+    """The oldest beyond C(keep) (0 keeps all), never the one just made: a clock may have been set back.
+
+    The timer's dumps are not counted: deploys of one day must not push out a week.
+    """
+    others = [dump for dump in sorted(dumps, reverse=True) if dump.path != made and dump.name != SCHEDULED]
     return others[keep - 1 :] if keep else []
+
+
+class Schedule(t.NamedTuple):
+    """How many days, weeks and months have one of the timer's dumps kept, and the bytes all dumps may take (0: any)."""
+
+    daily: int
+    weekly: int
+    monthly: int
+    budget: int
+
+
+def outdated_scheduled(dumps: t.Sequence[Dump], schedule: Schedule, protected: t.Collection[str]) -> list[Dump]:
+    """Which of the timer's dumps go: those that no day, week or month keeps, then the oldest beyond the budget.
+
+    Never one of C(protected), the newest and the last that was verified, whatever the budget says.
+    """
+    scheduled = sorted((dump for dump in dumps if dump.name == SCHEDULED), reverse=True)
+    kept = {dump.path for dump in scheduled if dump.path in protected}
+    periods = {"%Y-%m-%d": schedule.daily, "%G-%V": schedule.weekly, "%Y-%m": schedule.monthly}
+    for form, count in periods.items():
+        newest: dict[str, str] = {}
+        for dump in scheduled:
+            newest.setdefault(moment_of(dump.time).strftime(form), dump.path)
+        kept.update(list(newest.values())[:count])
+    gone = [dump for dump in scheduled if dump.path not in kept]
+    total = sum(dump.bytes for dump in dumps) - sum(dump.bytes for dump in gone)
+    for dump in reversed(scheduled):
+        if schedule.budget and total > schedule.budget and dump.path in kept and dump.path not in protected:
+            gone.append(dump)
+            total -= dump.bytes
+    return sorted(gone, reverse=True)
 
 
 def choose(source: str, dumps: t.Sequence[Dump], directory: str) -> str:
@@ -163,6 +219,7 @@ def restored_size(live: int, archive: int) -> int:
 def parse_contents(text: str) -> Contents:
     """What C(pg_restore --list) says. 1259 and 3079 are pg_class and pg_extension, whatever a table is called."""
     entries, tables, extensions = 0, set(), set()
+    version = re.search(r"^;\s+Dumped from database version: (\S+)", text, re.MULTILINE)
     for line in text.splitlines():
         if not re.match(r"\d+; ", line):
             continue
@@ -173,7 +230,113 @@ def parse_contents(text: str) -> Contents:
             tables.add(table[1])
         elif extension:
             extensions.add(extension[1])
-    return Contents(entries, frozenset(tables), frozenset(extensions))
+    return Contents(entries, frozenset(tables), frozenset(extensions), version[1] if version else "")
+
+
+def check_version(path: str, dumped: str, server: str, across: bool) -> None:
+    """Raises DumpError where a dump is of another major version than the server (both like "17.6")."""
+    if not dumped or int(dumped.split(".")[0]) == int(server.split(".")[0]):
+        return
+    of, runs = dumped.split(".")[0], server.split(".")[0]
+    if int(of) > int(runs):
+        mend = f"PostgreSQL never reads a newer one's dump: deploy with an image of PostgreSQL {of} first."
+    elif across:
+        return
+    else:
+        mend = (
+            f"To have the same, deploy with an image of PostgreSQL {of} first. An upgrade to {runs} that is meant: "
+            "read its release notes, then run this again with -e postgres_restore_across_versions=true."
+        )
+    raise DumpError(
+        f"{path} is of PostgreSQL {dumped}, and {server} runs here: another major version. Nothing was changed. {mend}"
+    )
+
+
+class Manifest(t.NamedTuple):
+    """What a dump holds: "schema table" to [rows, checksum]; names of migrations; the file's own checksum."""
+
+    version: str
+    sha256: str
+    tables: dict[str, list[t.Any]]
+    migrations: t.Optional[list[str]]
+
+    @property
+    def rows(self) -> int:
+        return sum(count for count, _checksum in self.tables.values())
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Raises ValueError for what is none."""
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("it is no object")
+    try:
+        tables = {str(name): [int(count), str(checksum)] for name, (count, checksum) in data["tables"].items()}
+        return Manifest(str(data["version"]), str(data["sha256"]), tables, data["migrations"])
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"it has another form ({type(error).__name__}: {error})") from error
+
+
+def parse_fingerprint(text: str) -> dict[str, list[t.Any]]:
+    """What FINGERPRINT printed: "schema table" to [rows, checksum]."""
+    lines = (json.loads(line) for line in text.splitlines() if line)
+    return {name: [rows, checksum] for name, rows, checksum in lines}
+
+
+def compare(wanted: t.Mapping[str, t.Any], found: t.Mapping[str, t.Any]) -> list[str]:
+    """What differs between two fingerprints, as sentences; tables that are only found are not asked about."""
+    lines = []
+    for name, (rows, checksum) in sorted(wanted.items()):
+        if name not in found:
+            lines.append(f"{name} is missing, {rows} rows were dumped")
+        elif found[name][0] != rows:
+            lines.append(f"{name} has {found[name][0]} rows, {rows} were dumped")
+        elif found[name][1] != checksum:
+            lines.append(f"{name} has its {rows} rows, but other contents")
+    return lines
+
+
+def migrations_verdict(dumped: t.Optional[t.Sequence[str]], live: t.Optional[t.Sequence[str]]) -> str:
+    """Whether the dump's tables are those that the served release knows, as a sentence."""
+    if dumped is None or live is None:
+        return "Its migrations are not on record, so whether the served release can work with it is not known."
+    missing = [name for name in live if name not in dumped]
+    further = [name for name in dumped if name not in live]
+    if missing:
+        return (
+            f"It lacks {len(missing)} of the {len(live)} migrations that are there now ({', '.join(missing)}): deploy "
+            "the release again afterwards, which migrates, or go back to the release of its time."
+        )
+    if further:
+        return (
+            f"It has {len(further)} migrations that are not there now ({', '.join(further)}): deploy the release that "
+            "brought them afterwards."
+        )
+    return f"Its {len(dumped)} migrations are those that are there now."
+
+
+def age(seconds: float) -> str:
+    """A time that has passed, for a person: "4 min", "26.5 h", "12 days"."""
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.0f} days"
+
+
+def plan_lines(now: t.Mapping[str, t.Any], dumped: t.Mapping[str, t.Any]) -> list[str]:
+    """Rows of each table now and in the dump, the differing ones first; both are fingerprints."""
+    names = sorted(set(now) | set(dumped), key=lambda name: (now.get(name) == dumped.get(name), name))
+
+    def side(fingerprint: t.Mapping[str, t.Any], name: str) -> str:
+        return f"{fingerprint[name][0]:,}" if name in fingerprint else "-"
+
+    def verdict(name: str) -> str:
+        if now.get(name) == dumped.get(name):
+            return "the same"
+        return "other contents" if side(now, name) == side(dumped, name) else "differs"
+
+    width = max([len(name) for name in names], default=5)
+    lines = [f"{name:{width}} {side(now, name):>14} {side(dumped, name):>14}  {verdict(name)}" for name in names]
+    return [f"{'table':{width}} {'rows now':>14} {'in the dump':>14}", *lines]
 
 
 def tail(text: str, lines: int = 6) -> str:
@@ -186,7 +349,46 @@ def tail(text: str, lines: int = 6) -> str:
 OBSERVE = r"""
 SELECT json_build_object(
   'databases', (SELECT json_object_agg(datname, pg_database_size(oid)) FROM pg_database),
+  'version', split_part(current_setting('server_version'), ' ', 1),
   'data_directory', current_setting('data_directory'));
+"""
+
+# Held open while pg_dump and the fingerprint read, so that both see one moment.
+SNAPSHOT = r"""
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout') \g /dev/null
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SELECT pg_export_snapshot();
+"""
+
+IN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT :'snapshot';\n"
+
+# Rows and a checksum that does not depend on their order, for each ordinary table that a dump holds the rows of: not
+# an extension's. What a row looks like as text depends on these settings.
+FINGERPRINT = r"""
+SET timezone = 'UTC'; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
+SET extra_float_digits = 1; SET bytea_output = 'hex'; SET search_path = '';
+SELECT format('SELECT json_build_array(%L, count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::text) '
+              'FROM ONLY %I.%I t',
+              nspname || ' ' || relname, nspname, relname)
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = relnamespace
+WHERE relkind = 'r' AND relpersistence = 'p' AND nspname NOT IN ('pg_catalog', 'information_schema')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1 \gexec
+"""
+
+# Tools for migrations call the column that names one differently.
+MIGRATIONS = r"""
+SELECT format('SELECT json_agg(coalesce(j ->> ''name'', j ->> ''version'', j ->> ''filename'') ORDER BY j ->> ''id'') '
+              'FROM %s t, to_jsonb(t) j',
+              to_regclass(:'table'))
+WHERE to_regclass(:'table') IS NOT NULL \gexec
+"""
+
+# Roles are in no dump, and a row's owner is part of what a restore has to be able to make.
+ROLES = r"""
+SELECT format('CREATE ROLE %I;', rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> 'postgres';
 """
 
 # A run that was killed leaves its programs in the container.

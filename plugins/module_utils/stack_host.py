@@ -122,6 +122,20 @@ def plan_limits(directory, version, limit, observed):
     ]
 
 
+def tight(parent, limit, wanted, used):
+    """Why the parent's limit cannot be lowered now, or None; C(used) is memory that its containers cannot give back.
+
+    Below it, version 1 of cgroups refuses a limit, and version 2 takes it and kills. C(limit) is None or -1 for none.
+    """
+    if wanted >= used or limit is None or 0 <= limit <= wanted:
+        return None
+    return (
+        f"The containers in {parent} use {used >> 20} MB that they cannot give back, and its limit is to be "
+        f"{wanted >> 20} MB: the kernel would kill one of them. Nothing was changed. Stop what is not needed, or leave "
+        "the stack more."
+    )
+
+
 def plan_directories(desired, observed):
     """Steps that make directories with owner, group and mode.
 

@@ -144,7 +144,8 @@ options:
         default: 30
   reload:
     description:
-      - How the running container is told. Without it, recreate the container when RV(tree) changes, by a label.
+      - How the running container comes to read the new tree. Without it, recreate the container when RV(tree) changes,
+        by a label.
       - A container that does not run needs nothing - it reads the new tree when it starts.
     type: dict
     suboptions:
@@ -160,14 +161,27 @@ options:
         description: Command that is run inside it and must end with 0.
         type: list
         elements: str
+      restart:
+        description:
+          - Restart it, with its own stop signal and time. For a program that reads its configuration only at a start.
+        type: bool
+        default: false
+      restart_when:
+        description:
+          - Command that is run inside it after the reload and O(reload.verify), once. With 0 it says that some of the
+            new configuration takes a restart, which then follows.
+        type: list
+        elements: str
       verify:
         description:
-          - Command that is run inside it after the reload, once a second until it ends with 0. A signal gives no
-            answer, so this is how a program says that it took the new configuration.
+          - Command that is run inside it after the reload, and after a restart, once a second until it ends with 0. A
+            signal gives no answer, so this is how a program says that it took the new configuration.
         type: list
         elements: str
       timeout:
-        description: Seconds within which the command, and then O(reload.verify), must have ended with 0.
+        description:
+          - Seconds within which the command, and then O(reload.verify), must have ended with 0. After a restart they
+            begin anew.
         type: int
         default: 30
   keep:
@@ -210,14 +224,14 @@ EXAMPLES = r"""
     src: "{{ playbook_dir }}/app/frontend/dist"
     render: false
 
-- name: A service that can only restart carries the tree's name as a label
-  community.docker.docker_container:
-    name: sixty-postgres
-    image: sixty/postgres:1
-    labels:
-      sixty.config: "{{ postgres_config.tree }}"
-    volumes:
-      - /srv/sixty/config/postgres:/etc/sixty:ro
+- name: A program that reads its file only when it starts
+  sixty_sales.memory_optimized.config_tree:
+    name: redis
+    path: /srv/sixty/config/redis
+    reload:
+      container: sixty-redis
+      restart: true
+      verify: [redis-cli, ping]
 """
 
 RETURN = r"""
@@ -250,7 +264,12 @@ validated:
   returned: success
   type: str
 reloaded:
-  description: Whether the running container was told to reload (in check mode, would be).
+  description: Whether the running container was told to reload or restarted (in check mode, would be).
+  returned: success
+  type: bool
+restarted:
+  description:
+    - Whether the running container was restarted. Check mode does not know what O(reload.restart_when) would say.
   returned: success
   type: bool
 pruned:
@@ -276,7 +295,7 @@ import tarfile
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -654,6 +673,12 @@ class Engine:
         finally:
             container.remove(force=True, v=True)
 
+    def restart(self, name: str) -> None:
+        """Stops a container as it wants to be stopped, and starts it again."""
+        container = self.client.containers.get(name)
+        # The SDK's own time is 10 s, whatever the container's is.
+        container.restart(timeout=container.attrs["Config"].get("StopTimeout") or 10)
+
     def run(self, name: str, command: list[str], seconds: float) -> tuple[int, str]:
         """Runs a command inside a container; (exit code, output), 124 when it did not end in time."""
         try:
@@ -710,45 +735,64 @@ def check_seen(container: Container, store: Store, tree: str) -> None:
         )
 
 
-def reload(engine: Engine, store: Store, tree: str, container: Container, options: dict[str, Any]) -> None:
-    """Tells a running container, and believes it only as far as it can be read back."""
-    name, seconds, began = container.name, options["timeout"], time.time()
+def tell(engine: Engine, container: Container, options: dict[str, Any], run: Callable[[list[str]], str]) -> None:
+    """Has a running program read its configuration again."""
+    if options["signal"]:
+        number = core.check_signal(options["signal"])
+        if not handles(container.pid, number):
+            raise ConfigTreeError(f"its main process does not handle {options['signal']}, so that was not sent")
+        # Past the engine, which takes any signal for a stop and never restarts the container (moby/moby#41302).
+        os.kill(container.pid, number)
+    elif options["command"]:
+        refusal = run(options["command"])
+        if refusal:
+            raise ConfigTreeError(refusal)
+
+
+def reload(engine: Engine, store: Store, tree: str, container: Container, options: dict[str, Any]) -> bool:
+    """Tells a running container or restarts it, and believes it only as far as it can be read back; whether it was
+    restarted."""
+    name, seconds, first = container.name, options["timeout"], time.time()
+    began, restarts = first, options["restart"]
 
     def run(command: list[str]) -> str:
         code, output = engine.run(name, command, began + seconds - time.time())
         return f"{' '.join(command)} ended with {code}: {core.readable(output, store.path)}" if code else ""
 
-    try:
-        check_seen(container, store, tree)
-        if options["signal"]:
-            number = core.check_signal(options["signal"])
-            if not handles(container.pid, number):
-                raise ConfigTreeError(f"its main process does not handle {options['signal']}, so that was not sent")
-            # Past the engine, which takes any signal for a stop and never restarts the container (moby/moby#41302).
-            os.kill(container.pid, number)
-        else:
-            refusal = run(options["command"])
-            if refusal:
-                raise ConfigTreeError(refusal)
+    def verify() -> None:
         refusal = run(options["verify"]) if options["verify"] else ""
         while refusal:
             if time.time() > began + seconds:
                 raise ConfigTreeError(f"after {seconds} s, {refusal}")
             time.sleep(1)
             refusal = run(options["verify"])
+
+    try:
+        check_seen(container, store, tree)
+        if not restarts:
+            tell(engine, container, options, run)
+            verify()
+            restarts = bool(options["restart_when"]) and not run(options["restart_when"])
+        if restarts:
+            engine.restart(name)
+            began = time.time()
+            container = engine.find(name) or container
+            verify()
         time.sleep(0.3)  # a program that dies of its new configuration does so within this time
         after = engine.find(name)
         if after is None or not after.running or after.started != container.started:
-            raise ConfigTreeError("it stopped or was restarted while reloading")
+            when = "after its restart" if restarts else "while reloading"
+            raise ConfigTreeError(f"it stopped or was restarted {when}")
     except (ConfigTreeError, OSError, *engine.errors) as error:
         try:
-            log = core.readable(engine.logs(name, began), store.path, lines=8)
+            log = core.readable(engine.logs(name, first), store.path, lines=8)
         except engine.errors as gone:
             log = f"(cannot be read: {gone})"
         raise ConfigTreeError(
             f"{store.link} is the new tree, but the container {name} has not loaded it: {error}."
             " The next run tries again." + (f" Its log since then:\n{log}" if log else "")
         ) from error
+    return restarts
 
 
 # --- the module -----------------------------------------------------------------------------------------------
@@ -826,6 +870,7 @@ def converge(module: AnsibleModule, store: Store, manifest: Manifest, exists: bo
         "drift": plan.drift,
         "validated": "not needed",
         "reloaded": False,
+        "restarted": False,
         "pruned": [],
     }
     if not moves and (not wanted or core.is_loaded(store.loaded(), plan.tree, wanted["container"])):
@@ -870,7 +915,7 @@ def converge(module: AnsibleModule, store: Store, manifest: Manifest, exists: bo
                     unpack(archive, manifest, tree, store.tree(current or ""), live)
                 result["validated"] = validate_tree(module, engine, tree, manifest)
         due = container is not None and container.running if moves else core.reload_due(container, store.swapped_at())
-        return {**result, "changed": moves or due, "reloaded": due}
+        return {**result, "changed": moves or due, "reloaded": due, "restarted": due and wanted["restart"]}
 
     if moves:
         os.makedirs(store.trees, mode=0o755, exist_ok=True)
@@ -887,8 +932,9 @@ def converge(module: AnsibleModule, store: Store, manifest: Manifest, exists: bo
     if wanted and engine:
         container = engine.find(wanted["container"])
         if container is not None and core.reload_due(container, store.swapped_at()):
-            reload(engine, store, plan.tree, container, wanted)
+            result["restarted"] = reload(engine, store, plan.tree, container, wanted)
             result["reloaded"] = result["changed"] = True
+            container = engine.find(wanted["container"])
         store.set_loaded(plan.tree, wanted["container"], container if container and container.running else None)
     if moves:
         result["pruned"] = store.prune(plan.tree, params["keep"])
@@ -935,11 +981,12 @@ def specification() -> dict[str, Any]:
                 container=dict(type="str", required=True),
                 signal=dict(type="str"),
                 command=dict(type="list", elements="str"),
+                restart=dict(type="bool", default=False),
+                restart_when=dict(type="list", elements="str"),
                 verify=dict(type="list", elements="str"),
                 timeout=dict(type="int", default=30),
             ),
             mutually_exclusive=[("signal", "command")],
-            required_one_of=[("signal", "command")],
         ),
         keep=dict(type="int", default=3),
         # Hashes of short secrets can be guessed, so the manifest stays out of the log as well.
@@ -957,8 +1004,7 @@ def main() -> None:
             raise ConfigTreeError("this module is half of an action: run it as a task, not by itself")
         if params["keep"] < 1:
             raise ConfigTreeError(f"keep is {params['keep']}: at least 1, which a container not yet recreated reads")
-        if params["reload"] and params["reload"]["signal"]:
-            core.check_signal(params["reload"]["signal"])
+        core.check_reload(params["reload"])
         store = Store(core.check_path(params["path"]))
         manifest = resolve(core.load_manifest(params["_manifest"]))
         exists = store.exists()

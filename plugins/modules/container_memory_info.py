@@ -63,6 +63,7 @@ containers:
     restarts: {description: Restarts since it was created., type: int}
     user: {description: User and group numbers., type: str}
     definition: {description: Digest of the definition that roles/container made it from., type: str}
+    image: {description: "Reference of its image, as it was made from.", type: str}
     image_current: {description: Whether its image is the one that its reference names today., type: bool}
     networks: {description: Names of its networks., type: list}
     restart_policy: {description: Its restart policy., type: str}
@@ -138,6 +139,7 @@ def view(inspect, version, expected, images):
         "engine": engine,
         "kernel": kernel,
         "definition": inspect["Config"]["Labels"].get("sixty.definition", ""),
+        "image": inspect["Config"]["Image"],
         "image_current": images.get(inspect["Config"]["Image"]) == inspect["Image"],
         "networks": sorted(inspect["NetworkSettings"]["Networks"]),
         "restart_policy": inspect["HostConfig"]["RestartPolicy"]["Name"],

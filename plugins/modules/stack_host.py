@@ -108,6 +108,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import cgroup
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import stack_host as core
 
 # Exists where systemd is the init process (sd_booted(3)).
@@ -321,6 +322,12 @@ class Host:
     def limit(self):
         return read_number(f"{self.parent}/{core.limit_files(self.version)[0]}")
 
+    def used(self):
+        """Memory of the stack that the kernel cannot take back; 0 where the stack has no cgroup yet."""
+        path = self.parent[len(core.memory_root(self.version)) :]
+        figures = cgroup.read(self.version, core.CGROUPS, {"": path, "memory": path}, read_text)
+        return figures["unreclaimable"] if figures else 0
+
     # -- remove
 
     def leftovers(self):
@@ -432,14 +439,17 @@ def main():
             diff={"before": "".join(f"{path}\n" for path in gone), "after": ""},
         )
 
+    wanted = core.page_floor(module.params["memory_limit"])
     try:
         steps = host.plan()
+        problem = core.tight(host.parent, host.limit(), wanted, host.used())
     except OSError as error:
         module.fail_json(msg=f"{error.filename} cannot be read: {error.strerror}. Nothing was changed.")
+    if problem:
+        module.fail_json(msg=problem)
     if not module.check_mode:
         host.apply(steps)
     limit = host.limit()
-    wanted = core.page_floor(module.params["memory_limit"])
     if not module.check_mode and limit != wanted:
         module.fail_json(
             msg=f"The parent cgroup {host.parent} was given a limit of {wanted} bytes, and the kernel reports {limit}. "

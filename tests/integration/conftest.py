@@ -15,7 +15,7 @@ collect_ignore = [] if os.environ.get("SIXTY_TEST_ENGINE_RESTART") == "1" else [
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: kills, full disks and large dumps; with make test-release only")
+    config.addinivalue_line("markers", "slow: kills, full disks, large dumps, many deploys; make test-release only")
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack im
 pytestmark = pytest.mark.usefixtures("clean")
 BACKUPS = HOME / "backups"
 BACKUP = {"playbook": "playbooks/backup.yml"}
-RESTORE = {"playbook": "playbooks/restore.yml"}
+RESTORE = {"playbook": "playbooks/restore.yml", "restore_confirm": NAME}
 MB = 1024**2
 
 
@@ -126,22 +126,38 @@ def bulk(megabytes):
     query("DROP TABLE IF EXISTS bulk")
 
 
-# -- the module, without a play around it
+# -- the modules, without a play around them
+
+
+def verify(**changed):
+    image = inspect(f"{NAME}-postgres")["Config"]["Image"]
+    bounds = {"memory": 256 * MB, "cpus": 0.5, "pids_limit": 64, "settings": {"shared_buffers": "32MB"}}
+    return {"stack": NAME, "image": image, "user": "999:999", **bounds, **changed}
+
+
+def told():
+    return json.loads((HOME / "status/backup.json").read_text())
+
 
 LAUNCH = """
 import json, sys
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.sixty_sales.memory_optimized.plugins.modules import postgres_dump
-with patch_module_args(json.loads(sys.argv[1])):
-    postgres_dump.main()
+from ansible_collections.sixty_sales.memory_optimized.plugins.modules import backup, postgres_dump
+with patch_module_args(json.loads(sys.argv[2])):
+    {"backup": backup, "postgres_dump": postgres_dump}[sys.argv[1]].main()
 """
+# These are actions of the module backup.
+OF_BACKUP = ("run", "unpack")
 
 
 def start(action, check=False, **arguments):
     """The module's process, leader of a group of its own."""
     given = {"container": f"{NAME}-postgres", "directory": str(BACKUPS), "action": action, **arguments}
+    if action in OF_BACKUP:
+        given = {"root": str(HOME), "status": str(HOME / "status/backup.json"), "verify": verify(), **given}
+    name = "backup" if action in OF_BACKUP else "postgres_dump"
     return subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, json.dumps({**given, "_ansible_check_mode": check})],
+        [sys.executable, "-c", LAUNCH, name, json.dumps({**given, "_ansible_check_mode": check})],
         env={**os.environ, "PYTHONPATH": str(ROOT / ".dev/collections")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -174,7 +190,9 @@ def failed(action, *parts, **arguments):
 
 
 def files():
-    return sorted(path.name for path in BACKUPS.iterdir()) if BACKUPS.exists() else []
+    """But for what is on record of the dumps, and the place of what is half done."""
+    there = BACKUPS.iterdir() if BACKUPS.exists() else []
+    return sorted(path.name for path in there if path.suffix != ".json" and path.name != ".work")
 
 
 @pytest.fixture
@@ -187,6 +205,10 @@ def clean(stack):
             query(f'DROP DATABASE "{name}" WITH (FORCE)', "postgres")
 
     clear()
+    status = HOME / "status/backup.json"
+    # What the stack itself was told of its backups.
+    before_status = status.read_text() if status.exists() else None
+    status.unlink(missing_ok=True)
     done("dump", name="rows-of-the-stack", directory=f"{BACKUPS}-of-the-tests")
     # Its own sequence of events moves without any change of a row.
     before = picture()["rows"]
@@ -194,6 +216,9 @@ def clean(stack):
     if picture()["rows"] != before:
         done("restore", source="", directory=f"{BACKUPS}-of-the-tests")
     clear()
+    status.unlink(missing_ok=True)
+    if before_status is not None:
+        status.write_text(before_status)
     shutil.rmtree(f"{BACKUPS}-of-the-tests")
     eventually(serves, "the stack serves again")
 
@@ -231,7 +256,7 @@ class TestPlaybooks:
     @pytest.mark.usefixtures("settings")
     def test_rows_come_back_exactly(self):
         before, page = picture(), deals()
-        made = deploy(postgres_backup_name="r-a", **BACKUP)
+        made = deploy(backup_name="r-a", **BACKUP)
         [name] = files()
         path = BACKUPS / name
         assert name.endswith("Z-r-a.dump") and made.recap["changed"] == 1
@@ -250,7 +275,7 @@ class TestPlaybooks:
         query("UPDATE deals SET amount_cents = amount_cents + 1 WHERE id % 3 = 0")
         query("DELETE FROM deals WHERE id % 7 = 0 AND name <> 'after the dump'")
         query("DROP TABLE activities; ALTER TABLE deals ADD COLUMN later text; DROP INDEX deals_search")
-        deploy(postgres_backup_name="r-b", **BACKUP)
+        deploy(backup_name="r-b", **BACKUP)
         changed = picture()
         # A cache that was not emptied would go on with these.
         assert deals() != page and deals()["items"][0]["id"] > newest
@@ -283,7 +308,7 @@ class TestPlaybooks:
 
     def test_check_mode_touches_nothing(self):
         with untouched():
-            made = deploy("--check", "--diff", postgres_backup_name="r-a", **BACKUP)
+            made = deploy("--check", "--diff", backup_name="r-a", **BACKUP)
         assert "-r-a.dump would be made" in made.said and made.recap["changed"] == 1
         assert [line[:2] for line in made.differences] == ["+/"] and not BACKUPS.exists()
 
@@ -350,6 +375,225 @@ class TestPlaybooks:
         assert "off from now" in ended.said and ask("/").status == 200
 
 
+# -- backups: verified, copied, kept by a schedule
+
+
+@pytest.fixture
+def age(tmp_path):
+    """(secret key, public key), and the program."""
+    if shutil.which("age") is None:
+        subprocess.run(["apt-get", "install", "--yes", "--no-install-recommends", "age"], check=True)
+    subprocess.run(["age-keygen", "--output", tmp_path / "identity"], check=True, capture_output=True)
+    secret = (tmp_path / "identity").read_text().split()[-1]
+    return secret, subprocess.check_output(["age-keygen", "-y", tmp_path / "identity"], text=True).strip()
+
+
+@pytest.fixture
+def impossible():
+    """A table whose rows no other database takes: its dump is whole, and cannot be restored."""
+    query("CREATE FUNCTION here() RETURNS bool LANGUAGE sql AS $$ SELECT current_database() = 'sixty' $$")
+    query("CREATE TABLE rooted (id int CHECK (public.here())); INSERT INTO rooted VALUES (1)")
+    yield
+    query("DROP TABLE rooted; DROP FUNCTION here()")
+
+
+def throw_aways():
+    return docker("ps", "--all", "--quiet", "--filter", f"name={NAME}-backup_verify")
+
+
+class TestBackups:
+    def test_a_dump_is_restored_elsewhere_and_compared(self):
+        began = time.time()
+        result = done("run", name="scheduled")
+        news = told()
+        assert (result["verified"], result["copied"], news["verified_path"]) == (True, False, result["path"])
+        assert news["verified"] >= news["finished"] - 60 and news["verified"] >= int(began)
+        assert "failed" not in news and throw_aways() == ""
+        record = json.loads(Path(result["path"]).with_suffix(".json").read_text())
+        assert record["tables"]["public deals"][0] == int(query("SELECT count(*) FROM deals"))
+        assert record["migrations"] == query("SELECT name FROM schema_migrations ORDER BY id").split()
+        # The dump of a deploy leaves on record when one was verified.
+        done("dump", name="r-a", status=str(HOME / "status/backup.json"))
+        assert told()["verified"] == news["verified"] and told()["path"] != news["path"]
+
+    def test_what_cannot_be_restored_is_set_aside_and_costs_no_good_one(self, impossible):
+        query("ALTER TABLE rooted RENAME TO elsewhere; DELETE FROM elsewhere")
+        good = done("run", name="scheduled")["path"]
+        query("INSERT INTO elsewhere VALUES (1); ALTER TABLE elsewhere RENAME TO rooted")
+        before = told()
+        failed(
+            *("run", "cannot be restored", "violates check constraint", ".dump.bad now", "No dump was removed"),
+            **{"name": "scheduled", "keep_daily": 1},
+        )
+        assert [name.rpartition(".")[2] for name in files()] == ["dump", "bad"] and files()[0] == Path(good).name
+        news = told()
+        assert {name: news[name] for name in before} == before
+        assert news["failed"] >= before["finished"] and "cannot be restored" in news["error"]
+        assert throw_aways() == ""
+        assert done("list")["path"] == good
+        # Nor does it cost one of those that are counted.
+        counted = done("dump", name="r-a")["path"]
+        failed("run", "cannot be restored", "No dump was removed", name="r-b", keep=1)
+        assert Path(counted).exists()
+
+    def test_what_could_not_be_verified_is_kept_and_said(self):
+        failed("run", "but not verified", "No such image", name="scheduled", verify=verify(image="sixty/none:1"))
+        assert len(files()) == 1 and told()["path"].endswith(files()[0]) and "verified" not in told()
+        failed("run", "may take 8,388,619 MB", verify=verify(memory=8 * 1024**4))
+        result = done("run")
+        assert result["verified"] and "failed" not in told() and "error" not in told()
+
+    @pytest.mark.slow
+    def test_a_run_that_was_killed_is_mended(self):
+        with bulk(40):
+            process = start("run", name="scheduled")
+            eventually(throw_aways, "the throw-away PostgreSQL runs")
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            assert throw_aways() != ""
+            done("run", name="scheduled")
+        assert throw_aways() == ""
+
+    @pytest.mark.slow
+    def test_a_schedule_keeps_days_and_weeks(self):
+        path = Path(done("run", name="scheduled")["path"])
+        for day in range(1, 25):
+            for suffix in (".dump", ".json"):
+                shutil.copy(path.with_suffix(suffix), BACKUPS / f"202610{day:02d}T031700.000Z-scheduled{suffix}")
+        done("dump", name="r-a", keep=1)
+        planned = done("run", name="scheduled", check=True, keep_daily=3, keep_weekly=2, keep_monthly=0)
+        assert len(files()) == 26
+        result = done("run", name="scheduled", keep_daily=3, keep_weekly=2, keep_monthly=0)
+        assert [name[:8] for name in files()][:2] == ["20261023", "20261024"] and "r-a.dump" in files()[-2]
+        assert len(files()) == 4 and len(result["removed"]) == len(planned["removed"])
+        records = {file.stem for file in BACKUPS.glob("*.json")}
+        assert records == {Path(name).stem for name in files()}
+
+    def test_a_copy_is_sealed_and_comes_back(self, age, tmp_path):
+        secret, public = age
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        copy = {"recipients": [public], "command": ["cp", "{}", str(elsewhere)]}
+        before = picture()["rows"]
+        result = done("run", name="r-a", copy=copy)
+        [sealed] = elsewhere.iterdir()
+        assert result["copied"] and told()["copied"] and sealed.name == Path(result["path"]).stem + ".tar.age"
+        assert list((BACKUPS / ".work").iterdir()) == []
+        query("DELETE FROM deals WHERE id % 2 = 0")
+        shutil.rmtree(BACKUPS)
+
+        whole = sealed.read_bytes()
+        other = subprocess.check_output(["age-keygen"], text=True, stderr=subprocess.DEVNULL).split()[-1]
+        failed("unpack", "no identity matched", "Nothing was changed", source=str(sealed), identity=other)
+        for broken in (whole[:-1], whole[: len(whole) // 2], whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], b""):
+            sealed.write_bytes(broken)
+            failed("unpack", "was not unpacked", "Nothing was changed", source=str(sealed), identity=secret)
+            assert files() == []
+        sealed.write_bytes(whole)
+        ended = deploy(restore_file=str(sealed), backup_identity=secret, **RESTORE)
+        assert "are those that were dumped" in ended.said and picture()["rows"] == before
+        assert secret not in ended.text and not (HOME / "restore").exists()
+
+    def test_a_copy_that_fails_is_said_and_the_dump_stays(self, age):
+        copy = {"recipients": [age[1]], "command": ["sh", "-c", 'echo "no route to $0" >&2; exit 3', "{}"]}
+        failed("run", "was not copied to another host", "sh ended with 3", "no route to", name="scheduled", copy=copy)
+        news = told()
+        assert len(files()) == 1 and news["verified_path"] == news["path"] and "copied" not in news
+        copy["recipients"] = ["age1nonsense"]
+        failed("run", "age ended with 1", name="scheduled", copy=copy)
+
+    @pytest.mark.slow
+    def test_one_backup_at_a_time(self):
+        processes = [start("run", name=name) for name in ("r-a", "r-b")]
+        ended = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+        assert all(result["verified"] for result in ended) and len(files()) == 2 and throw_aways() == ""
+
+
+class TestProgram:
+    """What a timer runs, and cron where there is no systemd, without Ansible."""
+
+    PROGRAM = HOME / "config/backup/current/program"
+
+    @pytest.fixture
+    def program(self):
+        deploy("--tags=backup", backup_schedule="*-*-* 03:17:00")
+
+        def run(command, **environment):
+            arguments = ["/usr/bin/python3", "-BS", str(self.PROGRAM), command]
+            return subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+
+        yield run
+        deploy("--tags=backup", backup_schedule="")
+        assert not self.PROGRAM.exists()
+
+    def test_it_backs_up_and_tells_when_it_was_ended(self, program):
+        ended = program("run", PATH="/usr/bin:/usr/sbin:/bin")
+        assert ended.returncode == 0 and re.search(
+            r"scheduled.dump: .* 3 tables, \d+ rows, verified; 0 older", ended.stdout
+        )
+        assert told()["verified_path"] in ended.stdout and "failed" not in told()
+        # It has told that itself.
+        program("ended", EXIT_CODE="exited", SERVICE_RESULT="success")
+        assert "failed" not in told()
+        program("ended", EXIT_CODE="killed", SERVICE_RESULT="timeout")
+        assert told()["failed"] and told()["error"] == "systemd ended the backup: timeout"
+
+
+class TestRefusals:
+    def test_nobody_confirmed(self):
+        done("dump", name="r-a")
+        asked = {"playbook": "playbooks/restore.yml", "restore_from": "r-a"}
+        with untouched():
+            refused("nobody confirmed that", f"-e restore_confirm={NAME}", **asked)
+            refused('the answer was "yes"', restore_confirm="yes", **asked)
+
+    def test_what_was_brought_and_refused_does_not_stay(self, tmp_path):
+        whole = Path(done("dump", name="r-a")["path"])
+        brought = {"playbook": "playbooks/restore.yml", "restore_file": str(shutil.copy(whole, tmp_path))}
+        broken = tmp_path / "broken.dump"
+        broken.write_bytes(whole.read_bytes()[:-1])
+        with untouched():
+            refused("nobody confirmed that", **brought)
+            refused("is no whole dump", **{**brought, "restore_file": str(broken), "restore_confirm": NAME})
+        assert not (HOME / "restore").exists()
+
+    def test_another_major_version(self):
+        record = Path(done("dump", name="r-a")["path"]).with_suffix(".json")
+        content = json.loads(record.read_text())
+        for version, said in (("15.4", "across_versions=true"), ("99.1", "image of PostgreSQL 99 first")):
+            record.write_text(json.dumps({**content, "version": version}))
+            with untouched():
+                failed("restore", f"is of PostgreSQL {version}", "another major version", said, source="r-a")
+        record.write_text(json.dumps({**content, "version": "15.4"}))
+        done("restore", source="r-a", across_versions=True)
+
+    def test_rows_that_are_not_those_on_record(self):
+        record = Path(done("dump", name="r-a")["path"]).with_suffix(".json")
+        content = json.loads(record.read_text())
+        content["tables"]["public deals"][0] += 1
+        record.write_text(json.dumps(content))
+        before = picture()
+        failed("restore", "1 of its 3 tables differ", "3001 were dumped", "sixty was not touched", source="r-a")
+        assert (differences(before, picture()), databases()) == ({}, {"sixty"})
+        record.write_text("{")
+        failed("restore", "cannot be read", "Nothing was changed", source="r-a")
+
+    def test_contents_that_were_changed(self):
+        path = Path(done("dump", name="r-a")["path"])
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        failed("restore", "its SHA-256 is", "is no whole dump", source="r-a")
+
+    def test_the_plan_tells_what_would_change(self):
+        done("dump", name="r-a")
+        query("DELETE FROM deals WHERE id = (SELECT max(id) FROM deals)")
+        query("INSERT INTO schema_migrations (name, run_on) VALUES ('9_later', now())")
+        plan = "\n".join(done("restore", source="r-a", check=True)["plan"])
+        query("DELETE FROM schema_migrations WHERE name = '9_later'")
+        assert "min old, of PostgreSQL 17" in plan and "lacks 1 of the" in plan and "9_later" in plan
+        assert re.search(r"public deals +[\d,]+ +[\d,]+  differs", plan), plan
+
+
 # -- what goes wrong
 
 
@@ -358,11 +602,11 @@ class TestDisk:
     def test_too_little_room_is_refused_with_numbers(self, small):
         place = small(1)
         size = int(query("SELECT pg_database_size('sixty')")) / MB
-        with untouched():
-            refused(
-                f"needs up to {size:,.1f} MB, and 1 MB are free in {place}", postgres_backup_dir=str(place), **BACKUP
-            )
-        assert list(place.iterdir()) == []
+        parts = (f"needs up to {size:,.1f} MB, and 1 MB are free in {place}",)
+        refused(*parts, postgres_backup_dir=str(place), **BACKUP)
+        # Monitoring is told of that, and of nothing else.
+        assert parts[0] in told()["error"] and set(told()) == {"error", "failed"}
+        assert [path.name for path in place.iterdir()] == [".work"]
 
     def test_a_disk_that_fills_up_meanwhile_leaves_no_dump(self, small):
         place = small(256)
@@ -377,7 +621,7 @@ class TestDisk:
         result = json.loads(out)
         assert result["failed"] and "No dump of sixty was made" in result["msg"], result
         assert "no space left" in result["msg"].lower() and f"are free in {place}" in result["msg"]
-        assert sorted(map(str, place.iterdir())) == sorted([earlier, str(place / "filler")])
+        assert sorted(map(str, place.iterdir())) == sorted([earlier, f"{earlier[:-5]}.json", str(place / "filler")])
 
 
 def test_the_oldest_are_removed_and_not_the_new_one():
@@ -574,7 +818,7 @@ def test_a_stopped_container_is_said():
     docker("stop", f"{NAME}-postgres")
     try:
         failed("dump", f"{NAME}-postgres is exited", "Nothing was changed", f"docker start {NAME}-postgres")
-        failed("restore", "is exited", source=str(next(Path(f"{BACKUPS}-of-the-tests").iterdir())))
+        failed("restore", "is exited", source=str(next(Path(f"{BACKUPS}-of-the-tests").glob("*.dump"))))
     finally:
         docker("start", f"{NAME}-postgres")
         eventually(lambda: "accepting" in run_in("postgres", "pg_isready"), "PostgreSQL is back")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import (
@@ -46,13 +45,9 @@ def test_a_check_of_what_runs_shows_no_change():
 def test_a_check_shows_exactly_the_one_change_and_touches_nothing():
     with untouched():
         ended = deploy("--check", "--diff", redis_log_level="verbose")
-    assert ended.changed == ["Land the configuration", f"Run {NAME}-redis"]
-    lines = [re.sub(r"\s+", " ", re.sub(r"\b[0-9a-f]{16,}\b", "<digest>", line)) for line in ended.differences]
-    # One line of one file, and what recreates the container for it: Redis reads its file at the start.
-    assert sorted(lines) == sorted(
-        ["-loglevel notice", "+loglevel verbose"]
-        + [f"{side} sixty.{label}: <digest>" for side in "-+" for label in ("config", "definition")]
-    )
+    # One line of one file; the container is restarted for it and stays the same.
+    assert ended.changed == ["Land the configuration"]
+    assert ended.differences == ["-loglevel notice", "+loglevel verbose"]
 
 
 def test_a_check_of_a_bare_host_validates_plans_and_ends():

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -29,41 +27,8 @@ http.Server.prototype.emit = function (event, request, response) {
 
 
 @pytest.fixture
-def routed(host, stack):
-    return lambda: host.check_output("basename $(readlink /srv/%s/route/active)", stack)
-
-
-@pytest.fixture
 def state(host, stack):
     return lambda: json.loads(host.file(f"/srv/{stack}/state.json").content_string)
-
-
-@pytest.fixture
-def running(host, stack):
-    names = "docker ps --filter label=sixty.stack=%s --filter label=sixty.service=api --format '{{.Names}}'"
-    return lambda: host.check_output(names, stack).split()
-
-
-@pytest.fixture
-def asked(ask):
-    """Requests all the while; their answers afterwards."""
-    stop, answers = threading.Event(), []
-
-    def client():
-        while not stop.wait(0.2):
-            answers.append(ask("/api/release"))
-
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(client)
-
-        def end():
-            stop.set()
-            # A connection that is lost ends the client, and its result raises that.
-            running.result()
-            return answers
-
-        yield end
-        end()
 
 
 def test_a_release_is_watched_and_promoted(play, asked, routed, running, state, stack, ask):

@@ -94,11 +94,18 @@ def test_a_backup(host, machine):
     assert host.backup() == {"finished": 1700000000, "bytes": 4096} and machine.errors == {}
 
 
+def test_a_backup_that_failed_before_the_first(host, machine):
+    (machine.home / "status/backup.json").write_text('{"failed": 1700000009, "error": "disk full"}')
+    assert host.backup() == {"failed": 1700000009} and machine.errors == {}
+
+
 def test_no_backup_yet(host, machine):
     assert host.backup() is None and machine.errors == {}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '{"finished": "x", "bytes": 1}', '{"finished": 1}', "\u00e9"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", "{}", '{"finished": "x", "bytes": 1}', '{"finished": 1}', '{"failed": "x"}', "\u00e9"]
+)
 def test_a_malformed_backup(host, machine, text):
     (machine.home / "status/backup.json").write_text(text)
     assert host.backup() is None and machine.errors == {"backup": 1}

@@ -75,7 +75,9 @@ def test_a_container(machine, tree):
 
 def test_stack_budget_and_machine(machine, tree):
     (machine.home / "config/monitor.json").write_text(configuration(certificate_not_after=1900000000))
-    (machine.home / "status/backup.json").write_text('{"finished": 1700000000, "bytes": 4096}')
+    (machine.home / "status/backup.json").write_text(
+        '{"finished": 1700000000, "bytes": 4096, "verified": 1700000003, "copied": 1700000004, "failed": 1700000005}'
+    )
     (machine.home / "route/active").symlink_to("slots/blue/r1")
     tree.run(1)
     machine.look()
@@ -95,6 +97,9 @@ def test_stack_budget_and_machine(machine, tree):
         "host_pressure_memory_waiting_seconds_total": 2.5,
         "backup_last_success_timestamp_seconds": 1700000000,
         "backup_size_bytes": 4096,
+        "backup_last_verified_timestamp_seconds": 1700000003,
+        "backup_last_copied_timestamp_seconds": 1700000004,
+        "backup_last_failure_timestamp_seconds": 1700000005,
         "certificate_not_after_timestamp_seconds": 1900000000,
         "memory_monitor_samples_total": 1,
     }
@@ -127,6 +132,9 @@ def test_what_is_not_there_is_absent(machine, tree):
         "release_active",
         "release_switched_timestamp_seconds",
         "backup_size_bytes",
+        "backup_last_verified_timestamp_seconds",
+        "backup_last_copied_timestamp_seconds",
+        "backup_last_failure_timestamp_seconds",
         "backup_last_success_timestamp_seconds",
         "host_memory_total_bytes",
         "host_oom_kills_total",

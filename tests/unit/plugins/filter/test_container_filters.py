@@ -15,13 +15,16 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.sixty_sales.memory_optimized.plugins.filter import (
     compose_service,
     container_arguments,
+    container_change,
     container_settled,
 )
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.limits import ENGINE_FIELDS
+from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.sizes import MIB
 from ansible_collections.sixty_sales.memory_optimized.tests.unit.plugins.budget_profiles import DOCUMENTED
 
 arguments_filter = container_arguments.FilterModule().filters()["container_arguments"]
 settled = container_settled.FilterModule().filters()["container_settled"]
+change = container_change.FilterModule().filters()["container_change"]
 compose = compose_service.FilterModule().filters()["compose_service"]
 
 DEFINITION = {
@@ -177,14 +180,117 @@ def test_the_digest_follows_everything_else(changes):
 def observed(made, **changes):
     return {
         "name": made["name"],
+        "service": "redis",
         "running": True,
+        "image": made["image"],
         "image_current": True,
         "definition": made["labels"]["sixty.definition"],
         "networks": sorted(network["name"] for network in made["networks"]),
         "restart_policy": "unless-stopped",
         "differences": [],
+        "kernel": {"limit": 64 * MIB, "unreclaimable": 40 * MIB},
         **changes,
     }
+
+
+def gap(setting, found, wanted, by="engine"):
+    return {"setting": setting, "found": found, "wanted": wanted, "by": by}
+
+
+def limits(found, wanted):
+    """A limit of memory as it is found out: engine and kernel, and swap with it."""
+    return [gap("memory", found * MIB, wanted * MIB, by) for by in ("engine", "kernel")] + [
+        gap("memory_swap", found * MIB, wanted * MIB)
+    ]
+
+
+CHANGES = {
+    "as wanted": ({}, {}, "none", ""),
+    "stopped": ({}, {"running": False}, "start", "sixty-redis is started."),
+    "more memory": (
+        {},
+        {"differences": limits(32, 64)},
+        "update",
+        "sixty-redis is changed in place: memory 32 MB -> 64 MB.",
+    ),
+    "other limits": (
+        {},
+        {"differences": [gap("memory_reservation", 0, 32 * MIB), gap("pids_limit", None, 64)]},
+        "update",
+        "sixty-redis is changed in place: memory_reservation none -> 32 MB, pids_limit none -> 64.",
+    ),
+    "network": ({}, {"networks": ["sixty-cache"]}, "update", "sixty-redis is changed in place: networks."),
+    "restart policy": (
+        {},
+        {"restart_policy": "no"},
+        "update",
+        "sixty-redis is changed in place: restart policy no -> unless-stopped.",
+    ),
+    "another image": (
+        {},
+        {"image": "sixty/redis:0", "definition": "0" * 16},
+        "recreate",
+        "sixty-redis is stopped and made anew: image sixty/redis:0 -> sixty/redis:1.",
+    ),
+    "built again": (
+        {},
+        {"image_current": False},
+        "recreate",
+        "sixty-redis is stopped and made anew: sixty/redis:1 is another build now.",
+    ),
+    "another port": (
+        {},
+        {"definition": "0" * 16, "differences": limits(32, 64)},
+        "recreate",
+        "sixty-redis is stopped and made anew: its definition; --diff shows it.",
+    ),
+    "a release in its slot": (
+        {"state": "present"},
+        {"networks": ["sixty-app", "sixty-cache", "sixty-metrics"]},
+        "none",
+        "",
+    ),
+    "a release that waits": ({"state": "present"}, {"running": False}, "none", ""),
+}
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_the_least_change(case):
+    wishes, found, action, said = CHANGES[case]
+    made = make(**wishes)
+    result = change(made, [observed(made, name="sixty-other"), observed(made, **found)])
+    assert result == {"action": action, "said": said, "tight": ""}
+
+
+def test_what_is_not_there_is_made():
+    assert change(make(), []) == {"action": "create", "said": "sixty-redis is made and started.", "tight": ""}
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "wanted", "enough"),
+    [
+        (128, 100, "64M", 112),
+        (128, 58, "64M", 65),
+        # Nine tenths and less are room enough.
+        (128, 57, "64M", None),
+        # It is not this change that makes it tight.
+        (64, 63, "64M", None),
+        (32, 31, "64M", None),
+    ],
+)
+def test_a_limit_is_never_lowered_below_what_is_in_use(limit, used, wanted, enough):
+    made = make(budget={"limit": wanted})
+    kernel = {"limit": limit * MIB, "unreclaimable": used * MIB}
+    found = {"differences": limits(limit, 64) if limit != 64 else [gap("pids_limit", 1, 2)], "kernel": kernel}
+    tight = change(made, [observed(made, **found)])["tight"]
+    if enough is None:
+        assert tight == ""
+    else:
+        for part in (f"uses {used} MB", "a limit of 64 MB", f"goes on with {limit} MB", f"Give it {enough} MB"):
+            assert part in tight
+        assert "SERVICES=redis" in tight
+    # One that does not run has nothing in use.
+    assert change(made, [observed(made, **{**found, "kernel": None})])["tight"] == ""
 
 
 @pytest.mark.parametrize(
@@ -199,7 +305,7 @@ def observed(made, **changes):
         ({"networks": ["sixty-cache"]}, False),
         ({"networks": ["bridge", "sixty-cache", "sixty-metrics"]}, False),
         ({"restart_policy": "no"}, False),
-        ({"differences": [{"setting": "memory"}]}, False),
+        ({"differences": [gap("memory", 1, 2)]}, False),
     ],
 )
 def test_settled(changes, expected):

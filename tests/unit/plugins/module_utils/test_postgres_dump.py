@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+import typing
 
 import pytest
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import postgres_dump as core
@@ -48,6 +50,8 @@ class TestNames:
 
     def test_only_our_own_unfinished_files_are_leftovers(self):
         ours = "20261124T090501.123Z-r1.dump.part"
+        record, orphan = "20261124T090501.123Z-r1.json", "20261124T090501.123Z-r2.json"
+        assert core.leftovers({record: 1, "20261124T090501.123Z-r1.dump": 1, orphan: 2, "x.json": 1}) == {orphan: 2}
         assert core.leftovers({ours: 5, "x.part": 1, "20261124T090501.123Z-r1.dump": 1, f"{ours}.bak": 2}) == {ours: 5}
 
     def test_names_of_databases_fit_and_are_found_again(self):
@@ -101,6 +105,135 @@ def test_arguments_that_are_fine(more):
 )
 def test_which_dumps_are_removed(hours, keep, made, removed):
     assert core.outdated([dump(hour) for hour in hours], keep, dump(made).path) == [dump(hour) for hour in removed]
+
+
+def test_the_timers_dumps_are_not_counted():
+    dumps = [dump(hour, "scheduled" if hour % 2 else "r1") for hour in range(1, 9)]
+    assert core.outdated(dumps, 2, dump(8, "r1").path) == [dump(4, "r1"), dump(2, "r1")]
+
+
+class TestSchedule:
+    @staticmethod
+    def nightly(days, size=10, name=core.SCHEDULED):
+        """One dump a night, the newest first, back from the Tuesday 2026-11-24."""
+        newest = datetime.datetime(2026, 11, 24, 3, 17)
+        times = [core.stamp(newest - datetime.timedelta(days=day)) for day in range(days)]
+        return [core.Dump(time, name, f"{HOME}/{time}-{name}.dump", size) for time in times]
+
+    @staticmethod
+    def kept(dumps, gone):
+        return [entry.time[4:8] for entry in dumps if entry not in gone]
+
+    def test_days_weeks_and_months(self):
+        dumps = self.nightly(100)
+        gone = core.outdated_scheduled(dumps, core.Schedule(3, 3, 3, 0), ())
+        # The last three nights; the last of this and two more weeks (Sundays); the last of two more months.
+        assert self.kept(dumps, gone) == ["1124", "1123", "1122", "1115", "1031", "0930"]
+        assert len(gone) == 94
+
+    def test_of_one_day_the_newest(self):
+        dumps = [dump(hour, core.SCHEDULED) for hour in (23, 11, 5)]
+        assert core.outdated_scheduled(dumps, core.Schedule(7, 0, 0, 0), ()) == dumps[1:]
+
+    def test_days_without_a_dump_are_not_counted(self):
+        dumps = self.nightly(30)[20:]
+        assert self.kept(dumps, core.outdated_scheduled(dumps, core.Schedule(2, 0, 0, 0), ())) == ["1104", "1103"]
+
+    def test_others_are_left_alone(self):
+        dumps = self.nightly(5, name="r1")
+        assert core.outdated_scheduled(dumps, core.Schedule(0, 0, 0, 1), ()) == []
+
+    def test_what_is_protected_stays_whatever_is_asked(self):
+        dumps = self.nightly(5)
+        protected = {dumps[0].path, dumps[3].path}
+        gone = core.outdated_scheduled(dumps, core.Schedule(0, 0, 0, 1), protected)
+        assert gone == [dumps[1], dumps[2], dumps[4]]
+
+    @pytest.mark.parametrize(("budget", "left"), [(0, 5), (50, 5), (49, 4), (25, 2), (1, 1)])
+    def test_the_oldest_go_beyond_the_budget(self, budget, left):
+        dumps = self.nightly(5)
+        gone = core.outdated_scheduled(dumps, core.Schedule(5, 0, 0, budget), {dumps[0].path})
+        assert gone == dumps[left:]
+
+    def test_the_dumps_of_releases_take_of_the_budget(self):
+        dumps, others = self.nightly(3), self.nightly(2, name="r1")
+        assert core.outdated_scheduled(dumps + others, core.Schedule(3, 0, 0, 35), {dumps[0].path}) == dumps[1:]
+
+
+class TestVersions:
+    @pytest.mark.parametrize(("dumped", "server"), [("17.6", "17.12"), ("17.6", "17"), ("", "17.6")])
+    def test_the_same_major_version(self, dumped, server):
+        core.check_version("x.dump", dumped, server, across=False)
+
+    def test_an_older_one_is_refused_unless_it_is_meant(self):
+        with pytest.raises(core.DumpError, match=r"of PostgreSQL 15\.4, and 17\.6 runs here.*across_versions=true"):
+            core.check_version("x.dump", "15.4", "17.6", across=False)
+        core.check_version("x.dump", "15.4", "17.6", across=True)
+
+    @pytest.mark.parametrize("across", [False, True])
+    def test_a_newer_one_never(self, across):
+        with pytest.raises(core.DumpError, match="image of PostgreSQL 18 first"):
+            core.check_version("x.dump", "18.1", "17.6", across)
+
+
+class TestFingerprints:
+    ROWS: typing.ClassVar = {"public a": [2, "7"], "public b": [0, "0"]}
+
+    def test_what_was_printed(self):
+        text = '["public a", 2, "7"]\n["public b", 0, "0"]'
+        assert core.parse_fingerprint(text) == self.ROWS and core.parse_fingerprint("") == {}
+
+    @pytest.mark.parametrize(
+        ("found", "said"),
+        [
+            ({"public a": [2, "7"], "public b": [0, "0"], "public c": [1, "1"]}, []),
+            ({"public a": [2, "7"]}, ["public b is missing, 0 rows were dumped"]),
+            ({"public a": [1, "7"], "public b": [0, "0"]}, ["public a has 1 rows, 2 were dumped"]),
+            ({"public a": [2, "8"], "public b": [0, "0"]}, ["public a has its 2 rows, but other contents"]),
+        ],
+    )
+    def test_a_difference_is_said(self, found, said):
+        assert core.compare(self.ROWS, found) == said
+
+    def test_a_record_is_read_back(self):
+        record = core.Manifest("17.6", "ab" * 32, self.ROWS, ["1_first"])
+        assert core.parse_manifest(json.dumps(record._asdict())) == record and record.rows == 2
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": "17", "sha256": "", "tables": 3, "migrations": []}'])
+    def test_what_is_no_record(self, text):
+        with pytest.raises(ValueError):  # noqa: PT011 - json's own among them
+            core.parse_manifest(text)
+
+    @pytest.mark.parametrize(
+        ("dumped", "live", "said"),
+        [
+            (None, ["a"], "not known"),
+            (["a"], None, "not known"),
+            (["a"], ["a"], "Its 1 migrations are those"),
+            (["a"], ["a", "b"], "lacks 1 of the 2 migrations that are there now (b)"),
+            (["a", "b"], ["a"], "has 1 migrations that are not there now (b)"),
+        ],
+    )
+    def test_migrations(self, dumped, live, said):
+        assert said in core.migrations_verdict(dumped, live)
+
+    def test_the_plan_shows_what_differs_first(self):
+        now = {"public a": [2, "7"], "public b": [3, "1"], "public c": [1, "1"]}
+        dumped = {"public a": [2, "7"], "public b": [1000, "2"], "public c": [1, "9"], "public d": [4, "4"]}
+        lines = [line.split() for line in core.plan_lines(now, dumped)]
+        assert lines[1:] == [
+            ["public", "b", "3", "1,000", "differs"],
+            ["public", "c", "1", "1", "other", "contents"],
+            ["public", "d", "-", "4", "differs"],
+            ["public", "a", "2", "2", "the", "same"],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(60, "1 min"), (7200, "2.0 h"), (95400, "26.5 h"), (12 * 86400, "12 days")]
+)
+def test_age(seconds, text):
+    assert core.age(seconds) == text
 
 
 class TestChoose:
@@ -174,7 +307,7 @@ class TestContents:
         assert contents.extensions == {"pg_trgm"} and contents.entries == 12
 
     def test_an_empty_database(self):
-        assert core.parse_contents(";\n; dbname: sixty\n") == (0, frozenset(), frozenset())
+        assert core.parse_contents(";\n; dbname: sixty\n") == (0, frozenset(), frozenset(), "")
 
 
 @pytest.mark.parametrize(

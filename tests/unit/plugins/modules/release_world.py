@@ -99,7 +99,7 @@ class Container:
     def reload(self):
         """It is always as it is."""
 
-    def remove(self, force):
+    def remove(self, force, v):
         self.world.happens("remove", self.name)
         assert self.world.routed() != self.says, f"{self.name} is routed"
         del self.world.containers[self.name]

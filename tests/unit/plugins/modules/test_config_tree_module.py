@@ -42,7 +42,15 @@ VALIDATE = {
     "memory": "128M",
     "timeout": 5,
 }
-RELOAD = {"container": "web", "signal": "HUP", "command": None, "verify": None, "timeout": 5}
+RELOAD = {
+    "container": "web",
+    "signal": "HUP",
+    "command": None,
+    "restart": False,
+    "restart_when": None,
+    "verify": None,
+    "timeout": 5,
+}
 
 
 class Failed(Exception):
@@ -381,6 +389,78 @@ def test_another_container_is_another_question(host, reloads):
     assert host.land(ONE, reload={**RELOAD, "container": "other"})["reloaded"] and len(reloads) == 2
 
 
+class Program:
+    """A container's program, and the engine that runs commands in it. Each command has the exit codes that it gives."""
+
+    errors = (RuntimeError,)
+
+    def __init__(self, codes=None, comes_back=True):
+        self.codes = {name: list(values) for name, values in (codes or {}).items()}
+        self.comes_back = comes_back
+        self.done = []
+        self.container = running(started=100.0)
+
+    def find(self, _name):
+        return self.container
+
+    def run(self, _name, command, _seconds):
+        [word] = command
+        self.done.append(word)
+        return self.codes.get(word, [0]).pop(0), "its output"
+
+    def restart(self, _name):
+        self.done.append("restart")
+        self.container = self.container._replace(started=200.0, running=self.comes_back)
+
+    def logs(self, _name, _since):
+        return "its log"
+
+
+@pytest.mark.parametrize(
+    ("options", "codes", "done", "restarted"),
+    [
+        ({"command": ["load"]}, {}, ["load"], False),
+        ({"command": ["load"], "verify": ["ask"]}, {"ask": [1, 0]}, ["load", "ask", "ask"], False),
+        ({"restart": True}, {}, ["restart"], True),
+        ({"restart": True, "verify": ["ask"]}, {"ask": [1, 0]}, ["restart", "ask", "ask"], True),
+        ({"command": ["load"], "restart_when": ["odd"]}, {"odd": [1]}, ["load", "odd"], False),
+        (
+            {"command": ["load"], "verify": ["ask"], "restart_when": ["odd"]},
+            {"ask": [0, 0]},
+            ["load", "ask", "odd", "restart", "ask"],
+            True,
+        ),
+    ],
+)
+def test_the_least_that_makes_a_program_read_it(host, monkeypatch, options, codes, done, restarted):
+    monkeypatch.setattr(config_tree, "check_seen", lambda *_arguments: None)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    program = Program(codes)
+    options = {**RELOAD, "signal": None, **options}
+    assert config_tree.reload(program, host.store, "tree", program.container, options) is restarted
+    assert program.done == done
+
+
+@pytest.mark.parametrize(
+    ("options", "program", "says"),
+    [
+        ({"command": ["load"]}, Program({"load": [3]}), "load ended with 3: its output"),
+        (
+            {"command": ["load"], "verify": ["ask"], "timeout": -1},
+            Program({"ask": [1]}),
+            "after -1 s, ask ended with 1",
+        ),
+        ({"restart": True}, Program(comes_back=False), "it stopped or was restarted after its restart"),
+    ],
+)
+def test_a_program_that_did_not_take_it_is_told(host, monkeypatch, options, program, says):
+    monkeypatch.setattr(config_tree, "check_seen", lambda *_arguments: None)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    with pytest.raises(ConfigTreeError) as error:
+        config_tree.reload(program, host.store, "tree", program.container, {**RELOAD, "signal": None, **options})
+    assert says in str(error.value) and "its log" in str(error.value) and "next run tries again" in str(error.value)
+
+
 def test_without_a_reload_the_engine_is_not_asked(host, monkeypatch):
     monkeypatch.setattr(config_tree, "Engine", None)
     assert host.land(ONE)["changed"] and not host.land(ONE)["changed"]
@@ -574,7 +654,9 @@ def test_neither_log_nor_result_holds_the_manifest(tmp_path):
         ({"path": "relative/../x"}, "path is"),
         ({"keep": 0}, "keep is 0: at least 1"),
         ({"reload": {"container": "web", "signal": "RELOAD"}}, "no such signal"),
-        ({"reload": {"container": "web"}}, "one of the following is required: signal, command"),
+        ({"reload": {"container": "web"}}, "reload says no way: it takes one of signal, command and restart"),
+        ({"reload": {"container": "web", "signal": "HUP", "restart": True}}, "reload has signal and restart"),
+        ({"reload": {"container": "web", "signal": "HUP", "command": ["x"]}}, "mutually exclusive"),
         ({"_manifest": None}, "run it as a task"),
         ({"_manifest": "x"}, "no manifest"),
         ({"colour": "red"}, "Unsupported parameters"),

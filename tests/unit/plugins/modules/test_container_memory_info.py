@@ -127,6 +127,7 @@ def test_a_container_as_wanted(info):
         "restarts": 2,
         "user": "999:999",
         "definition": "d",
+        "image": "sixty/redis:1",
         "image_current": True,
         "networks": ["sixty-cache", "sixty-metrics"],
         "restart_policy": "unless-stopped",

@@ -387,3 +387,17 @@ def test_absent_slices(host, apply):
 def test_systemd_reads_its_units_again(host, changed, reload):
     stack_host.Host.reload_systemd(stack_host.Host.__new__(stack_host.Host), changed)
     assert host.calls == ([("daemon-reload",)] if reload else [])
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_limit_below_what_is_in_use_is_refused(host, apply, check):
+    apply()
+    usage, stat = ("usage_in_bytes", "total_inactive_file") if host.version == 1 else ("current", "inactive_file")
+    (host.memory / "sixty" / f"memory.{usage}").write_text(f"{50 * MB}\n", encoding="ascii")
+    (host.memory / "sixty" / "memory.stat").write_text(f"{stat} {10 * MB}\n", encoding="ascii")
+    before = snapshot(host.root)
+    result = apply(check, memory_limit=39 * MB)
+    assert result["failed"] and "use 40 MB" in result["msg"] and "is to be 39 MB" in result["msg"]
+    assert snapshot(host.root) == before
+    # What the kernel can take back is no obstacle, and neither is a limit that stays or grows.
+    assert not apply(check, memory_limit=40 * MB)["failed"] and not apply(check, memory_limit=90 * MB)["failed"]

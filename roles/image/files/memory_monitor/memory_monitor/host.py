@@ -74,14 +74,18 @@ class Host:
         return found
 
     def backup(self):
-        """{finished, bytes} of the last one that succeeded."""
+        """Time and bytes of the last one that succeeded; when one was last verified, copied, and failed since."""
 
         def record():
             text = read_text(f"{self.mounts['status']}/backup.json")
             if text is None:
                 return None
             data = json.loads(text)
-            return {"finished": float(data["finished"]), "bytes": int(data["bytes"])}
+            told = {name: float(data[name]) for name in ("verified", "copied", "failed") if name in data}
+            # What fails before the first success tells of nothing else.
+            if "failed" not in told or "finished" in data:
+                told.update(finished=float(data["finished"]), bytes=int(data["bytes"]))
+            return told
 
         return self._guarded("backup", record)
 

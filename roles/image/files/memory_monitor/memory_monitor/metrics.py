@@ -170,6 +170,12 @@ def machine(picture):
     text = "When the last backup ended that succeeded."
     yield single("backup_last_success_timestamp_seconds", "gauge", text, backup.get("finished"))
     yield single("backup_size_bytes", "gauge", "Size of that backup.", backup.get("bytes"))
+    text = "When a backup was last restored elsewhere and compared."
+    yield single("backup_last_verified_timestamp_seconds", "gauge", text, backup.get("verified"))
+    text = "When a backup was last copied to another host."
+    yield single("backup_last_copied_timestamp_seconds", "gauge", text, backup.get("copied"))
+    text = "When a backup failed, until one succeeds in all."
+    yield single("backup_last_failure_timestamp_seconds", "gauge", text, backup.get("failed"))
     text = "When the served certificate ends."
     yield single("certificate_not_after_timestamp_seconds", "gauge", text, picture.settings.certificate_not_after)
     errors = [({"reason": reason}, count) for reason, count in picture.errors.items()]
