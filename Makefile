@@ -46,7 +46,7 @@ $(COLLECTION):
 	ln -sfn ../../../.. $@
 
 .PHONY: setup setup-python setup-test setup-performance setup-app setup-engine
-setup: setup-python setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
+setup: setup-test setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
 	@echo "==> Set up: $$($(BIN)/ansible --version | sed -n 1p), node $$($(BIN)/node --version)"
 
 # All that a deploy needs on the controller. It makes sure of the engine itself, where the stack
@@ -176,7 +176,7 @@ ci-deploy: setup-python ## Stage 4, blue-green deployment of build/package to IN
 ci-health: setup-python ## Stage 5, health validation of INVENTORY
 	@$(STAGE) $@ --show --keep-going "make check-health" "make check-resources" "make checklist"
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-fresh test-fresh-sudo test-drill test-ssh test-vm dashboards docs
+.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-molecule-all test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-fresh test-fresh-sudo test-drill test-ssh test-vm dashboards docs
 lint: setup-test setup-app tests/browser/node_modules/.package-lock.json tests/workflow/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
@@ -228,6 +228,10 @@ test-release: deploy-local images setup-test ## Zero loss, bad releases, crashes
 
 test-molecule: setup-test images ## Each role on a host of its own
 	bash tests/molecule.sh
+
+# With the whole stack, what watches, a rollback, and an upgrade from the release before; MOLECULE_DEBIAN=trixie is Debian 13.
+test-molecule-all: setup-test images ## All scenarios, on Debian 12: half an hour
+	bash tests/molecule.sh all
 
 docs: setup ## Write the role READMEs and the README's budget table
 	$(BIN)/python scripts/docs.py
