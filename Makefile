@@ -46,7 +46,7 @@ $(COLLECTION):
 	ln -sfn ../../../.. $@
 
 .PHONY: setup setup-python setup-test setup-performance setup-app setup-engine
-setup: setup-python setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
+setup: setup-test setup-app setup-engine ## Python, Node, npm packages, an engine and the base image
 	@echo "==> Set up: $$($(BIN)/ansible --version | sed -n 1p), node $$($(BIN)/node --version)"
 
 # All that a deploy needs on the controller. It makes sure of the engine itself, where the stack

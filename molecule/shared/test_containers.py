@@ -28,7 +28,8 @@ PUBLISHED = {
 }
 # It has arguments alone, and no configuration.
 UNCONFIGURED = {"nginx_exporter"}
-KEEPS_NO_SECRET = UNCONFIGURED | {"memory_monitor", "prometheus"}
+# Alertmanager has none until it is given a channel.
+KEEPS_NO_SECRET = UNCONFIGURED | {"memory_monitor", "prometheus", "alertmanager"}
 
 
 def size(text: str) -> int:

@@ -68,7 +68,9 @@ def test_a_channel_comes_by_a_reload_and_its_secret_is_shown_nowhere(play, conta
     assert "slack_configs" in get("status")["config"]["original"]
     seen = [recap.output, get("status")["config"]["original"], host.check_output("docker inspect %s", container.name)]
     assert not [text for text in seen if WEBHOOK in text]
-    assert container.output("cat", "/etc/sixty/current/secrets/slack_webhook_url") == WEBHOOK
+    file = "/etc/sixty/current/secrets/slack_webhook_url"
+    assert container.output("cat", file) == WEBHOOK
+    assert container.output("stat", "--format=%u:%g %a", file) == "0:65534 440"
 
 
 def test_only_the_host_itself_reaches_it(reachable):

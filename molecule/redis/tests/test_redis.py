@@ -88,10 +88,11 @@ def test_check_mode_shows_a_change_and_touches_nothing(play, container, redis):
 
 def test_a_change_reaches_it_and_the_data_stays(play, container, redis):
     redis("SET", "kept", "yes")
-    before = container.now("{{.Id}}")
+    before, started = container.now("{{.Id}}"), container.now("{{.State.StartedAt}}")
     play(redis_log_level="verbose")
     assert redis("CONFIG", "GET", "loglevel").split() == ["loglevel", "verbose"]
-    assert container.now("{{.Id}}") != before
+    assert container.now("{{.Id}}") == before
+    assert container.now("{{.State.StartedAt}}") != started
     assert redis("GET", "kept") == "yes"
 
 

@@ -1,5 +1,14 @@
 #!/bin/sh
-# On cgroup v2 the container has a namespace of its own, mounted read-only; systemd has to write there.
+# The container has a cgroup namespace of its own, mounted read-only, on cgroup v1 with a mount for each controller.
+# systemd and the engine have to write there.
 set -eu
-[ ! -e /sys/fs/cgroup/cgroup.controllers ] || mount -o remount,rw /sys/fs/cgroup
+for mount in $(awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/mounts); do
+  # Of this mount alone: the hierarchy itself is everybody's.
+  mount -o remount,bind,rw "$mount"
+done
+# The engine's own choice would be that of the outer machine's cgroup version.
+[ -e /etc/docker/daemon.json ] || {
+  mkdir -p /etc/docker
+  printf '{"exec-opts": ["native.cgroupdriver=%s"]}\n' "$CGROUP_DRIVER" >/etc/docker/daemon.json
+}
 exec /lib/systemd/systemd

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-UPGRADE = "upgrade.yml"
+UPGRADE = "../shared/tier.yml"
 DEAL = {"name": "Before the upgrade", "company": "Sixty", "owner": "Ada", "stage": "lead", "amount_cents": 6000}
 
 
