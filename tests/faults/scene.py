@@ -110,9 +110,9 @@ class Scene:
     # -- a fault
 
     @contextlib.contextmanager
-    def watched(self, fault: str, *services: str, writers: int = 2, pause: float = 0.4) -> Iterator[Fault]:
+    def watched(self, fault: str, *services: str, writes: float = 2) -> Iterator[Fault]:
         """Under a witness, until all is served again; then a row a service, and no acknowledged write is gone."""
-        with Witness(self.operator.client, request, writers, pause) as witness:
+        with Witness(self.operator.client, request, writes=writes) as witness:
             start = time.monotonic()
             eventually(lambda: witness.is_well(start), "the site is served before the fault", 60)
             done = Fault(witness)

@@ -33,7 +33,7 @@ def test_the_disk_is_full(scene):
     """Where database, engine and stack are. Somebody has to make room; until then it is read, not written."""
     before = scene.started()
     try:
-        with scene.watched("disk full", "host", writers=4) as fault:
+        with scene.watched("disk full", "host", writes=8) as fault:
             # All at once, and then what is left down to the last block.
             scene.ssh(f"fallocate --length $(df --output=avail -B1 {FILL[:15]} | tail -n 1) {FILL}")
             scene.ssh(f"dd if=/dev/zero of={FILL}.rest bs=4k 2>/dev/null; sync -f {FILL}.rest; df {FILL} | tail -n 1")

@@ -20,7 +20,7 @@ def test_postgresql_is_killed_in_the_middle_of_writes(scene):
     """Its main process, as a crash of its own would end it, three times; no docker kill, after which it stays away."""
     name = scene.container("postgres")
     ready = f"docker exec {name} pg_isready -q -h /run/postgresql && echo ready || true"
-    with scene.watched("PostgreSQL killed in writes", "postgres", writers=8, pause=0.02) as fault:
+    with scene.watched("PostgreSQL killed in writes", "postgres", writes=30) as fault:
         for _ in range(3):
             init = scene.inspect(name)["State"]["Pid"]
             scene.ssh(f"kill -9 $(cat /proc/{init}/task/{init}/children)")

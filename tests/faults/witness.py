@@ -63,20 +63,22 @@ def outages(answers: Iterable[Answer]) -> list[Outage]:
 
 
 class Witness:
-    """Pages, reads and writes while the block lasts; a read is one that no cache knows, a write is a row of its own.
+    """Pages, reads and writes while the block lasts, each kind at a rate of its own, whether it is answered or not.
 
-    Each client asks one thing at a time and gives up after a while, as a person does. What each acknowledged write had
-    in it is kept.
+    A read is one that no cache knows, a write is a row of its own. What each acknowledged write had in it is kept.
     """
 
-    def __init__(self, connect: Callable[[], Any], ask: Ask, writers: int = 2, pause: float = 0.4) -> None:
-        self.connect, self.ask, self.pause = connect, ask, pause
+    # Of a kind, under way at once: more would only wait for the same.
+    UNANSWERED = 40
+
+    def __init__(self, connect: Callable[[], Any], ask: Ask, rate: float = 2, writes: float = 2) -> None:
+        self.connect, self.ask = connect, ask
         self.mark = f"witness {uuid.uuid4().hex[:12]}"
         self.answers: list[Answer] = []
         self.acknowledged: dict[int, str] = {}
         self._over = threading.Event()
-        kinds = ("page", "page", "read", "read", *["write"] * writers)
-        self._threads = [threading.Thread(target=self._run, args=(kind,), daemon=True) for kind in kinds]
+        rates = {"page": rate, "read": rate, "write": writes}
+        self._threads = [threading.Thread(target=self._run, args=one, daemon=True) for one in rates.items()]
 
     def __enter__(self) -> Witness:
         for thread in self._threads:
@@ -88,11 +90,20 @@ class Witness:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, kind: str) -> None:
-        while not self._over.wait(self.pause):
-            begun = time.monotonic()
-            status, text = self._once(kind)
-            self.answers.append(Answer(kind, begun, time.monotonic(), status, text))
+    def _run(self, kind: str, rate: float) -> None:
+        waiting: list[threading.Thread] = []
+        while not self._over.wait(1 / rate):
+            waiting = [thread for thread in waiting if thread.is_alive()]
+            if len(waiting) < self.UNANSWERED:
+                waiting.append(threading.Thread(target=self._request, args=(kind,), daemon=True))
+                waiting[-1].start()
+        for thread in waiting:
+            thread.join()
+
+    def _request(self, kind: str) -> None:
+        begun = time.monotonic()
+        status, text = self._once(kind)
+        self.answers.append(Answer(kind, begun, time.monotonic(), status, text))
 
     def _once(self, kind: str) -> tuple[int, str]:
         token = uuid.uuid4().hex
