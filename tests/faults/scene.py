@@ -77,6 +77,10 @@ class Scene:
         text = self.ssh("docker inspect --format '{{.Name}} {{.State.StartedAt}}' $(docker ps --quiet)")
         return dict(line.split() for line in text.splitlines())
 
+    def log(self, name: str) -> str:
+        """The end of a container's log, as a file: docker logs stops at a line that a full disk has cut."""
+        return self.ssh(f"tail --lines=200 $(docker inspect --format '{{{{.LogPath}}}}' {name})")
+
     def runs(self, name: str) -> bool:
         state = self.inspect(name)["State"]
         return bool(state["Running"] and not state["Restarting"])

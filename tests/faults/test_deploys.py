@@ -42,6 +42,8 @@ def test_a_first_deploy_is_cut_and_an_archive_on_its_way_is_truncated(host):
     # gzip would refuse a part of 1 MB, so a deploy that ends well has sent it again.
     operator.deploy("01-first-deploy", timeout=1200)
     assert operator.routed() == host.state()["active"]["release"]
+    # Of the engine itself: a file that it has not read is no setting.
+    assert host.ssh("docker info --format '{{.LiveRestoreEnabled}} {{.LoggingDriver}}'") == "true json-file"
     nothing = {"outage_s": 0, "acknowledged": 0, "lost_acknowledged": 0}
     host.matrix.add(
         {
