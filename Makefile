@@ -176,7 +176,7 @@ ci-deploy: setup-python ## Stage 4, blue-green deployment of build/package to IN
 ci-health: setup-python ## Stage 5, health validation of INVENTORY
 	@$(STAGE) $@ --show --keep-going "make check-health" "make check-resources" "make checklist"
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-molecule-all test-upgrade test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-galaxy test-fresh test-fresh-sudo test-drill test-ssh test-vm dashboards docs
+.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-molecule-all test-upgrade test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-galaxy test-fresh test-fresh-sudo test-drill test-faults test-ssh test-vm dashboards docs
 lint: setup-test setup-app tests/browser/node_modules/.package-lock.json tests/workflow/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
@@ -295,6 +295,9 @@ test-vm: images setup-test ## The same on a virtual machine of 2,048 MB; goes on
 test-drill: setup-test images ## The host is lost: a bare one serves the same rows again, from the last copy
 	command -v age >/dev/null || apt-get install --yes --no-install-recommends age
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/drill -q -s $(PYTEST_ARGS)
+
+test-faults: setup-test images ## What breaks, and how long until it is served again: docs/reliability.md; 40 minutes
+	bash tests/faults.sh $(PYTEST_ARGS)
 
 test: lint test-unit test-frontend test-api test-integration test-security test-browser test-switch test-archive test-fresh test-molecule ## Everything that CI runs
 	@echo "==> All tests passed"

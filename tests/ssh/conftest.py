@@ -19,9 +19,12 @@ MACHINE = f"sixty-ssh-{SUITE}"
 IMAGE = f"sixty/machine-ssh:{SUITE}"
 # Two engines share this kernel's cgroup tree, so this stack needs a name of its own.
 STACK = {"bookworm": "ssh12", "trixie": "ssh13"}[SUITE]
+PUBLISHED = ("127.0.0.1::22", "127.0.0.1::443")
 
 
-def start(directory: Path, password: str) -> None:
+def start(
+    directory: Path, password: str, machine: str = MACHINE, published: tuple[str, ...] = PUBLISHED, disk: str = ""
+) -> None:
     """A machine with a key for the operator, a key of its own, and a password for sudo."""
     run("bash", ROOT / "tests/machine/image.sh", SUITE, timeout=600)
     run(
@@ -29,8 +32,9 @@ def start(directory: Path, password: str) -> None:
         ROOT / "tests/ssh",
         timeout=600,
     )
-    published = ("--publish", "127.0.0.1::22", "--publish", "127.0.0.1::443")
-    run("bash", ROOT / "tests/machine/start.sh", MACHINE, IMAGE, *published)
+    options = [option for port in published for option in ("--publish", port)]
+    environment = {**os.environ, "MACHINE_DISK": disk}
+    run("bash", ROOT / "tests/machine/start.sh", machine, IMAGE, *options, env=environment)
     for key in ("key", "host_key"):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", directory / key)
     landed = {
@@ -38,7 +42,7 @@ def start(directory: Path, password: str) -> None:
         "host_key": ("/etc/ssh/ssh_host_ed25519_key", "root", "0600"),
         "host_key.pub": ("/etc/ssh/ssh_host_ed25519_key.pub", "root", "0644"),
     }
-    inside = ("docker", "exec", "--interactive", MACHINE)
+    inside = ("docker", "exec", "--interactive", machine)
     for name, (path, owner, mode) in landed.items():
         run(
             *(*inside, "install", "-o", owner, "-g", owner, "-m", mode, "/dev/stdin", path),

@@ -249,10 +249,10 @@ class Operator:
 
     def ask(self, path: str, method: str = "GET", data: Any = None) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body) of one request over TLS."""
-        with contextlib.closing(self._client()) as client:
+        with contextlib.closing(self.client()) as client:
             return request(client, path, method, data)
 
-    def _client(self) -> http.client.HTTPSConnection:
+    def client(self) -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=str(self.authority))
         return http.client.HTTPSConnection("127.0.0.1", self.host.https, context=context, timeout=10 * self.slowness)
 
@@ -264,7 +264,7 @@ class Operator:
         return release
 
     def load(self, rate: float) -> Load:
-        return Load(self._client, rate)
+        return Load(self.client, rate)
 
     # -- what must not be seen
 

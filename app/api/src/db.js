@@ -50,10 +50,13 @@ const isPoolExhausted = ({ message }) => message === 'timeout exceeded when tryi
 
 const isStatementTimeout = ({ code }) => code === '57014';
 
+const isDiskFull = ({ code }) => code === '53100';
+
 /**
  * The pool and the only two ways to use it. Both repeat once, on a new connection, what was cut before anything
  * could have been committed; so a restart of PostgreSQL costs no more than the time in which it is away.
- * Errors: ApiError `database_unavailable`, `database_busy`, `database_timeout`, `outcome_unknown`, or pg's own.
+ * Errors: ApiError `database_unavailable`, `database_busy`, `database_timeout`, `database_full`, `outcome_unknown`, or
+ * pg's own.
  */
 export function createDatabase({ database, release, log }) {
   const max = database.poolMax - 1; // the other one listens, see deal-events.js
@@ -91,6 +94,10 @@ export function createDatabase({ database, release, log }) {
     if (isStatementTimeout(error)) {
       const message = 'the database took too long; nothing was changed';
       return new ApiError(503, 'database_timeout', message, { retryAfter: 2, cause: error });
+    }
+    if (isDiskFull(error)) {
+      const message = 'the database has no room left on its disk; nothing was changed';
+      return new ApiError(503, 'database_full', message, { retryAfter: 30, cause: error });
     }
     if (error.code === 'outcome_unknown' && isConnectionError(error.cause)) lost(error.cause);
     if (!isConnectionError(error)) return error;

@@ -129,6 +129,20 @@ test('a statement that takes too long is ended by the server', async () => {
   await held;
 });
 
+test('a full disk is said to be full, and reads go on', async () => {
+  await environment.sql(`
+    CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+    CREATE TRIGGER no_room BEFORE INSERT ON deals FOR EACH ROW EXECUTE FUNCTION no_room()`);
+  const response = await send(app, 'POST', '/api/deals', deal({ name: 'no room' }));
+  assert.deepEqual([response.status, response.body.error.code], [503, 'database_full']);
+  assert.equal(response.headers['retry-after'], '30');
+  assert.equal((await get(app, '/api/deals?page=97')).status, 200);
+  assert.equal((await get(app, '/health/ready')).status, 200);
+  await environment.sql('DROP TRIGGER no_room ON deals; DROP FUNCTION no_room');
+  assert.equal((await send(app, 'POST', '/api/deals', deal({ name: 'no room' }))).status, 201);
+});
+
 test('a full pool is said to be busy; readiness does not suffer', async () => {
   const tiny = await environment.app({ DATABASE_POOL_MAX: '2', DATABASE_CONNECT_TIMEOUT_MS: '300' });
   await tiny.db.transaction(async (query) => {
