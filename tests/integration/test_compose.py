@@ -36,6 +36,7 @@ def test_it_is_up_to_date(tmp_path):
     made = tmp_path / "compose.yml"
     # The file is the default stack's, whichever one is under test.
     default = {"stack_name": "sixty", "stack_subnet_prefix": "10.60", "nginx_http_port": 80}
+    default.update(memory_monitor_port=8080, prometheus_port=9090, alertmanager_port=9093)
     deploy(playbook="playbooks/compose.yml", compose_file=str(made), **default)
     assert made.read_text() == TRACKED.read_text(), "run: make compose"
 
