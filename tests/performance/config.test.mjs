@@ -18,7 +18,7 @@ test('the thresholds of the requirement are the defaults', () => {
   const { metrics } = read();
   const thresholds = Object.fromEntries(Object.entries(metrics).map(([key, m]) => [key, [m.test, m.threshold]]));
   assert.deepEqual(thresholds, {
-    lcp: ['<=', 2000], fid: ['<=', 50], cls: ['<=', 0.05], tti: ['<=', 3000], score: ['>', 85], load: ['<', 2000],
+    lcp: ['<=', 2000], lcp_applied: ['<=', 2000], fid: ['<=', 50], cls: ['<=', 0.05], tti: ['<=', 3000], score: ['>', 85], load: ['<', 2000],
     inp: ['<=', null], tbt: ['<=', null], max_fid: ['<=', null],
   });
 });
@@ -29,6 +29,7 @@ test('the environment changes them, for Lighthouse CI as well; empty is not set'
     URL: 'http://localhost:8088', PERFORMANCE_CPU_SLOWDOWN: '6.4',
   });
   assert.equal(config.metrics.lcp.threshold, 2500);
+  assert.equal(config.metrics.lcp_applied.threshold, 2500);
   assert.equal(config.metrics.tti.threshold, 3000);
   assert.equal(config.settings.throttling.cpuSlowdownMultiplier, 6.4);
   const { collect, assert: { assertions } } = config.ci;

@@ -90,17 +90,24 @@ async function interact(page, form) {
   return done;
 }
 
-/** What the browser itself knows about the load and the first input of this document. */
-const observed = () => new Promise((resolve, reject) => {
-  const late = setTimeout(() => reject(new Error('the browser reported no first input within 5 s')), 5000);
-  new PerformanceObserver((list) => {
-    clearTimeout(late);
-    const [input] = list.getEntries();
-    const [navigation] = performance.getEntriesByType('navigation');
-    const { startTime, processingStart } = input;
-    resolve({ fid: processingStart - startTime, load: navigation.loadEventEnd, first_input_at: startTime });
-  }).observe({ type: 'first-input', buffered: true });
-});
+/** What the browser itself knows about the load, the paint and the first input of this document. */
+const observed = async () => {
+  const entries = (type) => new Promise((resolve, reject) => {
+    const late = setTimeout(() => reject(new Error(`the browser reported no ${type} within 5 s`)), 5000);
+    new PerformanceObserver((list) => {
+      clearTimeout(late);
+      resolve(list.getEntries());
+    }).observe({ type, buffered: true });
+  });
+  const [[navigation], paints, [input]] = [
+    performance.getEntriesByType('navigation'), await entries('largest-contentful-paint'), await entries('first-input'),
+  ];
+  const { startTime, processingStart } = input;
+  return {
+    lcp: paints.at(-1).startTime, load: navigation.loadEventEnd,
+    fid: processingStart - startTime, first_input_at: startTime,
+  };
+};
 
 async function measure(browser, url, form, directory, name) {
   const config = { extends: memoryConfig.extends, settings: { ...memoryConfig.settings } };
@@ -114,7 +121,7 @@ async function measure(browser, url, form, directory, name) {
   const response = await page.goto(url, { waitUntil: 'domcontentloaded', timeout: LOAD_TIMEOUT });
   if (!response.ok()) throw new Error(`${url} answered ${response.status()}`);
   const interactions = await interact(page, form);
-  const { fid, load, first_input_at: firstInputAt } = await page.evaluate(observed);
+  const { lcp, fid, load, first_input_at: firstInputAt } = await page.evaluate(observed);
   await flow.endTimespan();
 
   await flow.navigate(url, { name: 'Cold load' });
@@ -145,6 +152,7 @@ async function measure(browser, url, form, directory, name) {
     figures: {
       score: navigation.categories.performance.score * 100,
       lcp: number(navigation, 'largest-contentful-paint'),
+      lcp_applied: lcp,
       // The worse of the load alone and of the load with somebody who uses it.
       cls: Math.max(number(navigation, 'cumulative-layout-shift'), number(timespan, 'cumulative-layout-shift')),
       tti: number(navigation, 'interactive'),

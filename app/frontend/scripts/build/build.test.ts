@@ -132,7 +132,7 @@ describe('a build', () => {
     expect(report.first_route.files).toEqual(expect.arrayContaining(['index.html', asset(/^index-.*\.js$/)]));
     // What the first page is made of is asked for at once, and counts.
     expect(report.first_route.files).toContain(asset(/^feature-overview-page-.*\.js$/));
-    expect(read('index.html')).toContain(`<link rel="modulepreload" crossorigin href="/${asset(/^feature-overview-page-.*\.js$/)}">`);
+    expect(read('index.html')).toContain(`<link rel="modulepreload" fetchpriority="low" crossorigin href="/${asset(/^feature-overview-page-.*\.js$/)}">`);
     expect(report.first_route.files.join()).not.toContain('feature-later');
     expect(one.output).toMatch(/assets\/feature-later-\S+\.js +[\d,]+ +[\d,]+ +[\d,]+/);
   });

@@ -6,6 +6,7 @@ import { withPolicy } from './csp.ts';
 const ROOT = '<div id="root">';
 const BEFORE_PAINT = 'src/pwa/beforePaint.js';
 const BEFORE_PAINT_TAG = /<script [^>]*src="\/src\/pwa\/beforePaint\.js"><\/script>/;
+const ENTRY = '<script type="module"';
 const SHEET = /<link rel="stylesheet"[^>]*? href="\/([^"]+)"[^>]*>/;
 
 function replaced(html: string, what: string | RegExp, by: string): string {
@@ -28,7 +29,9 @@ export async function finishPage(root: string, dist: string, preload: readonly s
   await rm(join(dist, sheet));
   checkClasses(boot.markup, css);
 
-  const links = preload.map((file) => `<link rel="modulepreload" crossorigin href="/${file}">`).join('');
+  // The scripts come after what is painted, and none of it waits for them: the browser need not think they are urgent.
+  const links = preload.map((file) => `<link rel="modulepreload" fetchpriority="low" crossorigin href="/${file}">`).join('');
+  html = replaced(html, ENTRY, `${ENTRY} fetchpriority="low"`);
   html = replaced(html, SHEET, `<style>${css}${boot.style}</style>`);
   html = replaced(html, BEFORE_PAINT_TAG, `<script>${await readFile(join(root, BEFORE_PAINT), 'utf8')}</script>`);
   html = replaced(html, '</head>', `${links}</head>`);

@@ -1,5 +1,5 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { useEffect, useRef } from 'react';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import { dealsQuery } from '../api/queries';
 import { Answer } from '../ui/Answer';
 import { Pagination } from '../ui/Pagination';
@@ -11,10 +11,18 @@ import styles from './DealPages.module.css';
 
 /** The deals as pages of a table. */
 export function DealPages({ query, asked, onQuery, onMove, onEdit, shown }: DealViewProps) {
-  const answer = useQuery({ ...dealsQuery(dealsPath(asked)), placeholderData: keepPreviousData });
+  const path = dealsPath(asked);
+  const answer = useQuery({ ...dealsQuery(path), placeholderData: keepPreviousData });
   const { data } = answer;
+  const [answered, setAnswered] = useState(path);
+  if (!answer.isPlaceholderData && answered !== path) setAnswered(path);
   const place = useRef<HTMLDivElement>(null);
   const moved = useRef<number>(undefined);
+
+  const move = useCallback<DealViewProps['onMove']>((deal, stage) => {
+    moved.current = deal.id;
+    onMove(deal, stage);
+  }, [onMove]);
 
   // A moved deal may have left the filtered list, and its row takes the keyboard's place with it.
   useEffect(() => {
@@ -35,13 +43,11 @@ export function DealPages({ query, asked, onQuery, onMove, onEdit, shown }: Deal
             <>
               <DealTable
                 deals={items.map(shown)}
+                of={answered}
                 busy={answer.isFetching}
                 query={query}
                 onQuery={onQuery}
-                onMove={(deal, stage) => {
-                  moved.current = deal.id;
-                  onMove(deal, stage);
-                }}
+                onMove={move}
                 onEdit={onEdit}
               />
               {total > pageSize && (

@@ -72,6 +72,7 @@ function Rows({ query, asked, onQuery, onMove, onEdit, shown, total }: DealViewP
               return deal && shown(deal);
             })}
             part={{ first: start?.index ?? 0, total }}
+            of={dealsPath(asked)}
             busy={answers.some((answer) => answer.isFetching)}
             query={query}
             onQuery={(next) => {

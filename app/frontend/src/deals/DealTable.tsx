@@ -1,3 +1,4 @@
+import { memo } from 'react';
 import type { Deal, Stage } from '../api/model';
 import { formatDay } from '../lib/format';
 import { formatCents } from '../lib/money';
@@ -29,6 +30,8 @@ interface DealTableProps {
   deals: readonly (Deal | undefined)[];
   /** What `deals` are a part of: of so many rows they begin with the one at `first`. All rows are as high as each other. */
   part?: { first: number; total: number };
+  /** The question that they answer (dealsPath): another one has rows of its own, none of which moved to its place. */
+  of: string;
   busy: boolean;
   query: DealQuery;
   onQuery: (query: DealQuery) => void;
@@ -37,7 +40,7 @@ interface DealTableProps {
 }
 
 /** A table; on a narrow screen each row is laid out as a card, so the roles, which CSS would undo, are explicit. */
-export function DealTable({ deals, part, busy, query, onQuery, onMove, onEdit }: DealTableProps) {
+export function DealTable({ deals, part, of, busy, query, onQuery, onMove, onEdit }: DealTableProps) {
   return (
     <table
       role="table"
@@ -61,44 +64,15 @@ export function DealTable({ deals, part, busy, query, onQuery, onMove, onEdit }:
           ))}
         </tr>
       </thead>
-      <tbody role="rowgroup">
+      <tbody key={of} role="rowgroup">
         {deals.map((deal, index) => {
-          const row = { role: 'row', 'aria-rowindex': part && part.first + index + 2 };
-          if (deal === undefined) {
-            return (
-              <tr {...row} key={`coming ${(part?.first ?? 0) + index}`} className={styles.coming}>
-                <th role="rowheader" scope="row" colSpan={COLUMNS.length}>
-                  <span>Loading …</span>
-                </th>
-              </tr>
-            );
-          }
+          const rowIndex = part && part.first + index + 2;
+          if (deal !== undefined) return <DealRow key={deal.id} {...{ deal, rowIndex, onMove, onEdit }} />;
           return (
-            <tr {...row} key={deal.id}>
-              <th role="rowheader" scope="row" className={styles.name}>
-                <DealName deal={deal} onEdit={onEdit} />
+            <tr key={`coming ${(part?.first ?? 0) + index}`} role="row" aria-rowindex={rowIndex} className={styles.coming}>
+              <th role="rowheader" scope="row" colSpan={COLUMNS.length}>
+                <span>Loading …</span>
               </th>
-              <td role="cell" className={styles.company}>
-                {deal.company}
-              </td>
-              <td role="cell" className={styles.owner}>
-                {deal.owner}
-              </td>
-              <td role="cell" className={styles.stageCell}>
-                <StageSelect deal={deal} onMove={onMove} />
-              </td>
-              <td role="cell" className={`${styles.numeric} ${styles.amount}`}>
-                {formatCents(deal.amount_cents)}
-              </td>
-              <td role="cell" className={styles.numeric} data-label="Probability">
-                {deal.probability}%
-              </td>
-              <td role="cell" className={styles.numeric} data-label="Expected close">
-                {formatDay(deal.expected_close)}
-              </td>
-              <td role="cell" className={styles.numeric} data-label="Created">
-                {formatDay(deal.created_at)}
-              </td>
             </tr>
           );
         })}
@@ -106,3 +80,40 @@ export function DealTable({ deals, part, busy, query, onQuery, onMove, onEdit }:
     </table>
   );
 }
+
+interface DealRowProps extends Pick<DealTableProps, 'onMove' | 'onEdit'> {
+  deal: Deal;
+  rowIndex: number | undefined;
+}
+
+/** Not drawn again with each key that is typed into the filter. */
+const DealRow = memo(function DealRow({ deal, rowIndex, onMove, onEdit }: DealRowProps) {
+  return (
+    <tr role="row" aria-rowindex={rowIndex}>
+      <th role="rowheader" scope="row" className={styles.name}>
+        <DealName deal={deal} onEdit={onEdit} />
+      </th>
+      <td role="cell" className={styles.company}>
+        {deal.company}
+      </td>
+      <td role="cell" className={styles.owner}>
+        {deal.owner}
+      </td>
+      <td role="cell" className={styles.stageCell}>
+        <StageSelect deal={deal} onMove={onMove} />
+      </td>
+      <td role="cell" className={`${styles.numeric} ${styles.amount}`}>
+        {formatCents(deal.amount_cents)}
+      </td>
+      <td role="cell" className={styles.numeric} data-label="Probability">
+        {deal.probability}%
+      </td>
+      <td role="cell" className={styles.numeric} data-label="Expected close">
+        {formatDay(deal.expected_close)}
+      </td>
+      <td role="cell" className={styles.numeric} data-label="Created">
+        {formatDay(deal.created_at)}
+      </td>
+    </tr>
+  );
+});

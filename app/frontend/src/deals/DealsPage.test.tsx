@@ -50,6 +50,22 @@ describe('the deal list', () => {
     await expectDeals('Delta', 'Gamma', 'Beta', 'Alpha');
   });
 
+  it('has new rows for another question, and the same ones for a newer answer', async () => {
+    const user = userEvent.setup();
+    await renderApp('/deals');
+    await expectDeals('Delta', 'Gamma', 'Beta', 'Alpha');
+    const row = () => screen.getByRole('rowheader', { name: 'Beta' });
+    const first = row();
+    await user.click(screen.getByRole('button', { name: 'Refresh' }));
+    await waitFor(() => {
+      expect(api.sentTo('GET', '/api/deals')).toHaveLength(2);
+    });
+    expect(row()).toBe(first);
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Stage' }), 'Proposal');
+    await expectDeals('Beta');
+    expect(row()).not.toBe(first);
+  });
+
   it('searches once a person has stopped typing, and clears', async () => {
     const user = userEvent.setup();
     await renderApp('/deals');
@@ -294,7 +310,9 @@ describe('creating a deal', () => {
     await user.type(within(await open(user)).getByLabelText('Deal'), 'Om');
     await user.keyboard('{Escape}');
     expect(screen.queryByRole('dialog')).not.toBeInTheDocument();
-    expect(screen.getByRole('button', { name: 'New deal' })).toHaveFocus();
+    await waitFor(() => {
+      expect(screen.getByRole('button', { name: 'New deal' })).toHaveFocus();
+    });
     expect(within(await open(user)).getByLabelText('Deal')).toHaveValue('');
   });
 

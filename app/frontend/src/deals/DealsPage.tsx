@@ -13,6 +13,7 @@ import { Tabs } from '../ui/Tabs';
 import { part, prefetch, useLazy, type Part } from '../ui/useLazy';
 import { dealDialog } from './dealDialogPart';
 import { DealFilters } from './DealFilters';
+import type { EditDeal } from './DealName';
 import { DealPages } from './DealPages';
 import { dealsPath, isFiltered, toSearch, useDealQuery, VIEWS, type View } from './dealQuery';
 import type { DealViewProps } from './dealView';
@@ -43,19 +44,14 @@ export default function DealsPage() {
     setEditing(undefined);
   }, []);
 
-  const view: DealViewProps = {
-    query,
-    asked,
-    onQuery,
-    onMove: move,
-    onEdit: (deal, opener) => {
-      // The name answers first.
-      startTransition(() => {
-        setEditing({ deal, opener });
-      });
-    },
-    shown,
-  };
+  const edit = useCallback<EditDeal>((deal, opener) => {
+    // The name answers first.
+    startTransition(() => {
+      setEditing({ deal, opener });
+    });
+  }, []);
+
+  const view: DealViewProps = { query, asked, onQuery, onMove: move, onEdit: edit, shown };
 
   return (
     <Page

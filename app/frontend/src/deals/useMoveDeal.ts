@@ -1,4 +1,5 @@
 import { useMutation, useMutationState, useQueryClient } from '@tanstack/react-query';
+import { useCallback } from 'react';
 import { moveDeal, updateDeal } from '../api/client';
 import { STAGE_LABELS, type Deal, type Stage } from '../api/model';
 import { refresh, replaceDeal } from '../api/queries';
@@ -58,10 +59,13 @@ export function useMoveDeal() {
     select: ({ state }) => ({ ...(state.variables as Move), at: state.submittedAt }),
   });
 
+  // The same from render to render: rows that did not change are not drawn again.
+  const move = useCallback((deal: Deal, stage: Stage) => {
+    if (deal.stage !== stage) mutate({ deal, stage });
+  }, [mutate]);
+
   return {
-    move: (deal: Deal, stage: Stage) => {
-      if (deal.stage !== stage) mutate({ deal, stage });
-    },
+    move,
     shown: (deal: Deal): Deal => {
       const move = pending.findLast((one) => one.deal.id === deal.id);
       return move === undefined ? deal : { ...deal, stage: move.stage, updated_at: new Date(move.at).toISOString() };

@@ -1,5 +1,6 @@
 import * as Radix from '@radix-ui/react-dialog';
 import { useRef, useState, type ReactNode } from 'react';
+import { afterPaint } from '../lib/afterPaint';
 import { Button } from './Button';
 import { Icon } from './Icon';
 import styles from './Dialog.module.css';
@@ -19,20 +20,25 @@ interface Props extends DialogProps {
 /** A dialog with a form. It is there while it is rendered. */
 export function Dialog({ title, onClose, opener, children }: Props) {
   const [touched, setTouched] = useState(false);
+  const [closing, setClosing] = useState(false);
   const content = useRef<HTMLDivElement>(null);
   return (
     <Radix.Root
       open
       onOpenChange={(open) => {
-        if (!open) onClose();
+        if (open) return;
+        // Out of sight at once; to take it down, with its focus and the lock of the page, is more work.
+        setClosing(true);
+        afterPaint(onClose);
       }}
     >
       <Radix.Portal>
         {/* Not Dialog.Overlay: its scroll lock injects a style element, which the CSP forbids. base.css locks. */}
-        <div className={styles.scrim} />
+        <div className={styles.scrim} hidden={closing} />
         <Radix.Content
           ref={content}
           className={styles.dialog}
+          hidden={closing}
           aria-describedby={undefined}
           onChange={() => {
             setTouched(true);
