@@ -1,4 +1,4 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkClasses, type Boot } from './boot.ts';
 import { withPolicy } from './csp.ts';
@@ -30,13 +30,19 @@ export async function finishPage(root: string, dist: string, preload: readonly s
   checkClasses(boot.markup, css);
 
   // The scripts come after what is painted, and none of it waits for them: the browser need not think they are urgent.
-  const links = preload.map((file) => `<link rel="modulepreload" fetchpriority="low" crossorigin href="/${file}">`).join('');
-  html = replaced(html, ENTRY, `${ENTRY} fetchpriority="low"`);
+  const links = (await largestFirst(dist, preload))
+    .map((file) => `<link rel="modulepreload" fetchpriority="low" crossorigin href="/${file}">`).join('');
+  html = replaced(html, ENTRY, `${links}${ENTRY} fetchpriority="low"`);
   html = replaced(html, SHEET, `<style>${css}${boot.style}</style>`);
   html = replaced(html, BEFORE_PAINT_TAG, `<script>${await readFile(join(root, BEFORE_PAINT), 'utf8')}</script>`);
-  html = replaced(html, '</head>', `${links}</head>`);
   html = replaced(html, ROOT, `${ROOT}${boot.markup}`);
   await writeFile(path, withPolicy(html));
+}
+
+/** The first request has the connection that the page came by, which needs no handshake: the largest, as all wait for it. */
+async function largestFirst(dist: string, files: readonly string[]): Promise<string[]> {
+  const sized = await Promise.all(files.map(async (file) => ({ file, size: (await stat(join(dist, file))).size })));
+  return sized.sort((one, other) => other.size - one.size).map(({ file }) => file);
 }
 
 /** The scripts that index.html asks for. */
