@@ -18,12 +18,12 @@ function setting(name, fallback) {
 
 // `test` is how the measured value has to compare with the threshold; a goal may be met exactly. Without a threshold a
 // metric decides only with STRICT_GOALS=1, without either it is only reported.
-const lcp = { unit: 'ms', test: '<=', threshold: setting('PERFORMANCE_THRESHOLD_LCP', 2000), goal: 1500 };
+const lcp = { unit: 'ms', test: '<=', threshold: setting('PERFORMANCE_THRESHOLD_LCP', 2000) };
 const metrics = {
-  // Lighthouse calculates it from a load at full speed, where it cannot tell all scripts that happened to arrive before
-  // the paint from those that the paint needs: the browser's own figure stands beside it.
-  lcp: { name: 'Largest Contentful Paint', ...lcp },
-  lcp_applied: { name: 'Largest Contentful Paint, throttling applied', ...lcp },
+  // Lighthouse calculates it from a load at full speed, where it cannot tell scripts that happened to arrive before the
+  // paint from those that the paint needs: 0.6 to 1.8 s for one page. So the goal is for what the browser itself reports.
+  lcp: { name: 'Largest Contentful Paint', ...lcp, goal: null },
+  lcp_applied: { name: 'Largest Contentful Paint, throttling applied', ...lcp, goal: 1500 },
   // Browsers have replaced it by INP, and Lighthouse has never measured it: here it is what the browser itself reports
   // for a real click or tap, made as soon as the page can take one, with the CPU slowed down.
   fid: {
