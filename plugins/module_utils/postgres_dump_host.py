@@ -363,6 +363,7 @@ def write(server, directory, database, target, migrations_table):
         contents = server.contents(part)
         manifest = core.Manifest(contents.version, checksum(part), tables, migrations)
         write_whole(core.manifest_path(target), manifest._asdict())
+        os.chmod(core.manifest_path(target), 0o600)
         os.rename(part, target)
         directory.flush()
         return contents, manifest
