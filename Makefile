@@ -183,8 +183,9 @@ lint: setup-test setup-app tests/browser/node_modules/.package-lock.json tests/w
 test-unit: setup-test ## Pure functions, in seconds
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q -n 4 $(PYTEST_ARGS)
 
+# The arguments of a benchmark are its own.
 images: setup-python
-	$(PLAYBOOK) $(LOCAL) tests/images.yml $(ARGS)
+	$(PLAYBOOK) $(LOCAL) tests/images.yml $(if $(filter benchmark-%,$(MAKECMDGOALS)),,$(ARGS))
 
 test-api: setup-app images ## The API against real PostgreSQL and Redis
 	bash tests/api.sh
