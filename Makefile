@@ -176,15 +176,16 @@ ci-deploy: setup-python ## Stage 4, blue-green deployment of build/package to IN
 ci-health: setup-python ## Stage 5, health validation of INVENTORY
 	@$(STAGE) $@ --show --keep-going "make check-health" "make check-resources" "make checklist"
 
-.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-molecule-all test-upgrade test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-galaxy test-fresh test-fresh-sudo test-drill test-faults test-ssh test-vm dashboards docs
+.PHONY: benchmark-deploy benchmark-switch benchmark-monitor benchmark-footprint benchmark-profiles images lint test test-unit test-api test-frontend test-integration test-switch test-release test-security test-eda test-alerts test-recovery test-molecule test-molecule-all test-upgrade test-browser test-dashboard test-performance test-memory test-memory-selfcheck test-archive test-galaxy test-fresh test-fresh-sudo test-drill test-faults test-ssh test-vm dashboards docs
 lint: setup-test setup-app tests/browser/node_modules/.package-lock.json tests/workflow/node_modules/.package-lock.json ## All linters
 	bash tests/lint.sh
 
 test-unit: setup-test ## Pure functions, in seconds
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/unit -q -n 4 $(PYTEST_ARGS)
 
+# The arguments of a benchmark are its own.
 images: setup-python
-	$(PLAYBOOK) $(LOCAL) tests/images.yml $(ARGS)
+	$(PLAYBOOK) $(LOCAL) tests/images.yml $(if $(filter benchmark-%,$(MAKECMDGOALS)),,$(ARGS))
 
 test-api: setup-app images ## The API against real PostgreSQL and Redis
 	bash tests/api.sh
@@ -270,6 +271,10 @@ benchmark-monitor: setup-python images ## The Memory Monitor with 12 to 100 cont
 
 benchmark-footprint: setup-python ## What the watching of the deployed stack takes: ARGS="--window 1h"
 	$(BIN)/python benchmarks/footprint/run.py $(ARGS)
+
+benchmark-profiles: setup-python images ## Both memory profiles under redis-benchmark, pgbench and API load, 5 minutes each: ARGS="--seconds 60"
+	set -a; . .dev/images.env; set +a
+	$(BIN)/python benchmarks/profiles/run.py $(ARGS)
 
 test-archive: setup-test ## The Galaxy archive, built, installed and deployed from
 	bash tests/archive.sh

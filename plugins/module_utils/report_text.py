@@ -21,6 +21,7 @@ BAR_MINIMUM, BAR_MAXIMUM = 10, 40
 # Columns that a narrow terminal goes without, in this order.
 SPARE = (">target", ">restarts", ">in use", ">OOM kills")
 # Levels of what is no share of a limit.
+HEALTH_LEVELS = {"healthy": "ok", "unhealthy": "critical", "starting": "warning", "stale": "warning"}
 ALERT_LEVELS = {"critical": "critical", "warning": "warning"}
 
 
@@ -165,7 +166,7 @@ def health(document: Data, width: int = 110, paint: Paint = plain) -> t.List[str
         [
             (printable(row["name"]), ""),
             (row["state"], mood(row["ok"]) if row["state"] in ("running", "stopped", "absent") else ""),
-            (row["health"], {"healthy": "ok", "unhealthy": "critical", "starting": "warning"}.get(row["health"], "")),
+            (row["health"], HEALTH_LEVELS.get(row["health"], "")),
             (duration(row["seconds"]), ""),
             (str(row["restarts"]), "warning" if row["restarts"] else ""),
             (str(row["oom_kills"]), "critical" if row["oom_kills"] else ""),
@@ -190,6 +191,12 @@ def health(document: Data, width: int = 110, paint: Paint = plain) -> t.List[str
         if row["health"] == "unhealthy":
             probe = printable(row["probe"].strip()) or "no output"
             lines.append(paint(f"{printable(row['name'])} is unhealthy; its probe: {probe}", "critical"))
+    stale = [printable(row["name"]) for row in document["services"] if row["health"] == "stale"]
+    if stale:
+        text = (
+            f"The engine has stopped asking for the health of {', '.join(stale)}, as one before 23.0 does when it was"
+        )
+        lines.append(paint(f"{text} restarted. For each: docker pause NAME && docker unpause NAME", "warning"))
     if document["alerts"] is None:
         lines.append("Whether alerts fire is not known: Prometheus does not say.")
     for alert in document["alerts"] or []:

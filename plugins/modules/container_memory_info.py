@@ -57,7 +57,9 @@ containers:
     name: {description: The container's name., type: str}
     service: {description: The service it belongs to., type: str}
     running: {description: Whether it runs., type: bool}
-    health: {description: "Result of the health check, or V(none).", type: str}
+    health:
+        description: Result of the health check, V(stale) where the engine has stopped asking for it, or V(none).
+        type: str
     probe: {description: What the last health check said; empty unless it failed., type: str}
     started: {description: "Time of the last start (RFC 3339, UTC).", type: str}
     restarts: {description: Restarts since it was created., type: int}
@@ -76,6 +78,9 @@ parent:
   returned: success
   type: dict
 """
+
+import datetime
+import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils import cgroup, limits, stack_host
@@ -118,6 +123,28 @@ def last_probe(health):
     return (log[-1].get("Output") or "").strip().partition("\n")[0] if log else ""
 
 
+def health_status(inspect, now):
+    """The engine's last word, unless three probes are overdue.
+
+    One before 23.0 asks no more for the health of what ran on while it was restarted, and says what it was before
+    (moby/moby#41871).
+    """
+    state, check = inspect["State"], inspect["Config"].get("Healthcheck") or {}
+    health = state.get("Health") or {}
+    # The engine keeps the last result of a container that was stopped.
+    if not state.get("Running") or not health.get("Status"):
+        return "none"
+    log = health.get("Log") or []
+    asked = log[-1].get("End") if log else state.get("StartedAt")
+    if not asked or not check.get("Interval"):
+        return health["Status"]
+    # 2026-11-25T17:34:59.305886547Z, or with the host's offset.
+    zone = asked[19:].lstrip(".0123456789")
+    since = now - datetime.datetime.strptime(asked[:19] + zone, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    patience = 3 * (check["Interval"] + check.get("Timeout", 0)) + check.get("StartPeriod", 0)
+    return "stale" if since > patience / 1e9 else health["Status"]
+
+
 def view(inspect, version, expected, images):
     state = inspect["State"]
     health = state.get("Health") or {}
@@ -130,8 +157,7 @@ def view(inspect, version, expected, images):
         "service": service,
         "release": inspect["Config"]["Labels"].get("sixty.release", ""),
         "running": bool(state.get("Running")),
-        # The engine keeps the last result of a container that was stopped.
-        "health": health.get("Status", "none") if state.get("Running") else "none",
+        "health": health_status(inspect, time.time()),
         "probe": last_probe(health) if health.get("Status") == "unhealthy" else "",
         "started": state.get("StartedAt", ""),
         "restarts": inspect["RestartCount"],

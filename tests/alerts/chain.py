@@ -16,7 +16,6 @@ import re
 import secrets
 import signal
 import subprocess
-import threading
 import time
 import urllib.parse
 import urllib.request
@@ -29,8 +28,8 @@ import jsonschema
 from ansible_collections.sixty_sales.memory_optimized.plugins.module_utils.stack_host import cgroup_parent
 from ansible_collections.sixty_sales.memory_optimized.plugins.modules.container_memory_info import kernel_view
 from ansible_collections.sixty_sales.memory_optimized.tests.alertmanager import receivers
+from ansible_collections.sixty_sales.memory_optimized.tests.integration.kernel_log import KernelLog
 from ansible_collections.sixty_sales.memory_optimized.tests.integration.stack import (
-    BUDGET,
     ROOT,
     Play,
     deploy,
@@ -75,7 +74,6 @@ SCHEMAS = ROOT / "tests/alertmanager/schemas"
 REPORT = ROOT / ".dev/reports/alerts.json"
 DRIVER = info()["CgroupDriver"]
 VERSION = int(info().get("CgroupVersion") or 1)
-PARENTS = {service: cgroup_parent(NAME, service, DRIVER).strip("/") for service in BUDGET["services"]}
 
 
 # -- containers and what fills them
@@ -157,31 +155,6 @@ def ballast(*services: str) -> Iterator[list[Ballast]]:
             made.append(Ballast(service))
             stack.callback(made[-1].close)
         yield made
-
-
-class KernelLog:
-    """What the kernel says of its kills from now on: the truth, whoever counts."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(["dmesg", "--follow-new"], stdout=subprocess.PIPE, text=True)
-        self._lines: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        self._lines.extend(line for line in self._process.stdout if "oom-kill:" in line)
-
-    def kills(self) -> Counter[str]:
-        """Service -> processes that were killed in its containers; "" stands for the rest of the machine."""
-        found: Counter[str] = Counter()
-        for line in list(self._lines):
-            place = line.partition("task_memcg=")[2].partition(",")[0]
-            found[next((service for service, parent in PARENTS.items() if f"/{parent}/" in place), "")] += 1
-        return found
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
 
 
 # -- messages
@@ -289,7 +262,7 @@ class Chain:
     """The deployed stack, its channels, and what the kernel says."""
 
     def __init__(self, directory: Path) -> None:
-        self.log = KernelLog()
+        self.log = KernelLog(NAME)
         self.channels = Channels(directory)
         # Alert and service -> seconds to each channel.
         self.report: dict[str, dict[str, float]] = {}

@@ -85,9 +85,13 @@ class Scene:
         state = self.inspect(name)["State"]
         return bool(state["Running"] and not state["Restarting"])
 
-    def is_healthy(self, count: int) -> bool:
-        text = self.ssh("docker ps --format '{{.Status}}'").splitlines()
-        return len(text) == count and all("(healthy)" in line for line in text)
+    def is_healthy(self, count: int, since: str = "") -> bool:
+        """So many containers, each healthy by a probe after a moment of the host's clock (YYYY-MM-DDTHH:MM:SS)."""
+        form = "{{.State.Health.Status}}{{range .State.Health.Log}} {{json .End}}{{end}}"
+        found = [
+            line.split() for line in self.ssh(f"docker inspect --format '{form}' $(docker ps --quiet)").splitlines()
+        ]
+        return len(found) == count and all(line[0] == "healthy" and line[-1].strip('"') >= since for line in found)
 
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.ssh(f"cat {HOME}/state.json"))

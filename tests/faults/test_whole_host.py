@@ -21,7 +21,12 @@ def test_the_engine_is_restarted_and_killed(scene):
         eventually(lambda: scene.started() == before, "the engine knows its containers", 60)
         scene.ssh("systemctl kill --signal=KILL docker.service")
         eventually(lambda: scene.started() == before, "systemd starts it again", 60)
-        fault.say("systemd; the containers run on without it", "`journalctl -u docker`; visitors do not notice")
+        # An engine before 23.0 has forgotten to ask for their health (moby/moby#41871), which this reminds it of.
+        scene.ssh("docker ps --quiet | xargs -I{} sh -c 'docker pause {} && docker unpause {}'")
+        since = scene.ssh("date --utc +%FT%T")
+        eventually(lambda: scene.is_healthy(len(SERVICES), since), "all containers were asked and are healthy", 180)
+        assert scene.started() == before
+        fault.say("systemd; the containers run on without it", "`journalctl -u docker`")
     code, said = scene.check_health("08-after-engine")
     assert code == 0, said[-2000:]
 
@@ -64,7 +69,7 @@ def test_the_host_is_rebooted(scene, service, end):
     """As a container, the machine keeps the kernel; what the kernel has written down in cgroups is taken away."""
     limit_file = f"/sys/fs/cgroup/memory/{STACK}/memory.limit_in_bytes"
     limit, routed, there = scene.ssh(f"cat {limit_file}"), scene.operator.routed(), scene.started()
-    assert int(limit) < 2**31
+    assert int(limit) <= 2**31
     with scene.watched("host rebooted", service) as fault:
         run("docker", *end, machine.MACHINE, timeout=180)
         machine.remove_cgroups()

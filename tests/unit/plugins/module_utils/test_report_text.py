@@ -173,6 +173,13 @@ def test_what_is_unhealthy_says_why():
     assert "Everything is healthy" not in text
 
 
+def test_a_health_that_nobody_asks_for_any_more_is_told():
+    document = {**HEALTH, "services": [{**SERVICE, "health": "stale"}]}
+    text = "\n".join(report_text.health(document, paint=marked))
+    assert "<warning>stale</>" in text
+    assert "stopped asking for the health of sixty-redis" in text and "docker unpause" in text
+
+
 def test_a_prometheus_that_does_not_answer():
     document = {**HEALTH, "alerts": None, "requests": []}
     assert "Whether alerts fire is not known: Prometheus does not say." in report_text.health(document)

@@ -165,6 +165,32 @@ def test_health(info, engine, state, health):
     assert info()["containers"][0]["health"] == health
 
 
+MINUTE = 60 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("status", "ends", "started", "health"),
+    [
+        # The last probe, at 17:32; it is 17:35, a probe is due each minute and may take 5 s: 195 s.
+        ("healthy", ["2026-11-25T17:31:00.1Z", "2026-11-25T17:32:00.123456789Z"], "", "healthy"),
+        ("unhealthy", ["2026-11-25T18:32:00.1+01:00"], "", "unhealthy"),
+        ("healthy", ["2026-11-25T17:31:30Z"], "", "stale"),
+        ("unhealthy", ["2026-11-25T18:31:30.1+01:00"], "", "stale"),
+        # Never asked.
+        ("starting", [], "2026-11-25T17:34:00.1Z", "starting"),
+        ("starting", [], "2026-11-25T17:22:00.1Z", "stale"),
+    ],
+)
+def test_a_health_that_nobody_asks_for_any_more(status, ends, started, health):
+    now = 1795628100  # 2026-11-25T17:35:00Z
+    state = {"Running": True, "StartedAt": started, "Health": {"Status": status, "Log": [{"End": end} for end in ends]}}
+    check = {"Interval": MINUTE, "Timeout": MINUTE // 12}
+    inspect = {"State": state, "Config": {"Healthcheck": check}}
+    assert container_memory_info.health_status(inspect, now) == health
+    # One whose interval is not known is believed.
+    assert container_memory_info.health_status({**inspect, "Config": {}}, now) == status
+
+
 @pytest.mark.parametrize(
     ("log", "says"),
     [
