@@ -99,4 +99,23 @@ def test_the_throw_away_postgresql_is_bounded_and_alone(driver, parent):
     ):
         assert option in before, option
     assert not [option for option in before if option.startswith(("--publish", "--privileged", "--restart"))]
-    assert {"--shared_buffers=32MB", "--listen_addresses="} < set(after)
+    assert {"--shared_buffers=32MB", "--listen_addresses=", "--restart_after_crash=off"} < set(after)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "fault"),
+    [
+        ("pg_restore ended with 1:\n  violates check constraint", True, True),
+        # One of its processes was killed, and it ends.
+        ("pg_restore ended with 1:\n  server closed the connection unexpectedly", False, False),
+        ("pg_restore ended with 1:\n  could not extend file: No space left on device", True, False),
+        ("pg_restore did not end within 3600 s.", True, False),
+    ],
+)
+def test_what_befell_the_throw_away_postgresql_is_not_the_dumps_fault(said, answers, fault):
+    class Scratch:
+        def sql(self, _script, timeout):
+            if not answers:
+                raise core.DumpError("psql ended with 2")
+
+    assert core.at_fault(said, Scratch()) is fault
