@@ -214,9 +214,9 @@ def steps(task, directory, work):
 
 def removable(params, dumps, made, verified):
     """Paths of the dumps that nothing keeps any more, now that C(made) is there; C(verified) says if it was."""
-    if params["name"] != core.SCHEDULED:
-        return [dump.path for dump in core.outdated(dumps, params["keep"], made)]
     last = made if verified else host.published(params["status"] or "").get("verified_path")
+    if params["name"] != core.SCHEDULED:
+        return [dump.path for dump in core.outdated(dumps, params["keep"], made, last)]
     return [dump.path for dump in core.outdated_scheduled(dumps, schedule(params), {made, last})]
 
 

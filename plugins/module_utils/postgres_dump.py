@@ -142,13 +142,14 @@ def leftovers(sizes: t.Mapping[str, int]) -> dict[str, int]:
     return {entry: size for entry, size in sizes.items() if left(entry)}
 
 
-def outdated(dumps: t.Sequence[Dump], keep: int, made: str) -> list[Dump]:
-    """The oldest beyond C(keep) (0 keeps all), never the one just made: a clock may have been set back.
+def outdated(dumps: t.Sequence[Dump], keep: int, made: str, verified: t.Optional[str] = None) -> list[Dump]:
+    """The oldest beyond C(keep) (0 keeps all), never the one just made: a clock may have been set back. Nor the last
+    that was verified.
 
     The timer's dumps are not counted: deploys of one day must not push out a week.
     """
     others = [dump for dump in sorted(dumps, reverse=True) if dump.path != made and dump.name != SCHEDULED]
-    return others[keep - 1 :] if keep else []
+    return [dump for dump in others[keep - 1 :] if dump.path != verified] if keep else []
 
 
 class Schedule(t.NamedTuple):

@@ -294,7 +294,8 @@ def dump(task, directory):
         dumps = directory.dumps()
         result.update(bytes=os.path.getsize(target), tables=len(contents.tables), rows=manifest.rows)
         publish(task, {"finished": int(time.time()), "bytes": result["bytes"], "path": target})
-    outdated = [entry.path for entry in core.outdated(dumps, params["keep"], target)]
+    verified = published(params["status"] or "").get("verified_path")
+    outdated = [entry.path for entry in core.outdated(dumps, params["keep"], target, verified)]
     for path in [] if task.check_mode else outdated:
         directory.remove(path)
     after = [entry.path for entry in dumps if entry.path not in outdated]

@@ -57,11 +57,13 @@ def dumps(*names):
         ({"name": "scheduled", "keep_daily": 1}, 5, True, ["/b/2-scheduled"]),
         # The last that was verified stays until another one is.
         ({"name": "scheduled", "keep_daily": 1}, 5, False, []),
+        ({"name": "r3", "keep": 1, "verified_path": "/b/1-r1"}, 4, False, ["/b/3-r2"]),
+        ({"name": "r3", "keep": 1, "verified_path": "/b/1-r1"}, 4, True, ["/b/3-r2", "/b/1-r1"]),
     ],
 )
 def test_what_is_removed(tmp_path, changed, made, verified, gone):
     status = tmp_path / "backup.json"
-    status.write_text('{"verified_path": "/b/2-scheduled"}')
+    status.write_text(json.dumps({"verified_path": "/b/2-scheduled", **changed}))
     there = dumps("r1", "scheduled", "r2", "r3", "scheduled")[:made]
     params = {**ARGUMENTS, "keep_weekly": 0, "keep_monthly": 0, "status": str(status), **changed}
     assert core.removable(params, there, there[-1].path, verified) == gone

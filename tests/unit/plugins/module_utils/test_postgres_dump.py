@@ -107,6 +107,11 @@ def test_which_dumps_are_removed(hours, keep, made, removed):
     assert core.outdated([dump(hour) for hour in hours], keep, dump(made).path) == [dump(hour) for hour in removed]
 
 
+def test_the_last_that_was_verified_is_not_counted_out():
+    dumps = [dump(hour) for hour in (1, 2, 3, 4)]
+    assert core.outdated(dumps, 2, dump(4).path, dump(2).path) == [dump(1)]
+
+
 def test_the_timers_dumps_are_not_counted():
     dumps = [dump(hour, "scheduled" if hour % 2 else "r1") for hour in range(1, 9)]
     assert core.outdated(dumps, 2, dump(8, "r1").path) == [dump(4, "r1"), dump(2, "r1")]
