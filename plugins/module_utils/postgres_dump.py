@@ -23,6 +23,8 @@ DUMP = ".dump"
 MANIFEST = ".json"
 # The timer's dumps, which follow a schedule; all others are counted.
 SCHEDULED = "scheduled"
+# What a restore dumps before it replaces the database.
+BEFORE_RESTORE = "before-restore"
 _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}"
 _FILE = re.compile(rf"({_STAMP})-({_NAME})\.dump")
@@ -186,12 +188,13 @@ def outdated_scheduled(dumps: t.Sequence[Dump], schedule: Schedule, protected: t
 def choose(source: str, dumps: t.Sequence[Dump], directory: str) -> str:
     """Path of the dump that is meant: a path, a file's name, a dump's name (its newest), or empty for the newest.
 
-    Raises DumpError with the names that there are.
+    That is none of those that a restore made, while there is another: who runs one again that broke off means the dump
+    of before, and not what he wanted to be rid of. Raises DumpError with the names that there are.
     """
     if "/" in source:
         return source
     ordered = sorted(dumps, reverse=True)
-    for dump in ordered:
+    for dump in sorted(ordered, key=lambda dump: dump.name == BEFORE_RESTORE):
         if source in ("", dump.name, os.path.basename(dump.path)):
             return dump.path
     there = ", ".join(f"{dump.name} ({dump.time})" for dump in ordered)

@@ -247,7 +247,8 @@ class TestChoose:
     @pytest.mark.parametrize(
         ("source", "hour", "name"),
         [
-            ("", 4, "before-restore"),
+            ("", 3, "r1"),
+            ("before-restore", 4, "before-restore"),
             ("r1", 3, "r1"),
             ("r2", 2, "r2"),
             ("20261124T010000.000Z-r1.dump", 1, "r1"),
@@ -256,6 +257,9 @@ class TestChoose:
     )
     def test_what_is_meant(self, source, hour, name):
         assert core.choose(source, self.DUMPS, HOME) == dump(hour, name).path
+
+    def test_what_a_restore_dumped_is_meant_where_there_is_no_other(self):
+        assert core.choose("", self.DUMPS[3:], HOME) == dump(4, "before-restore").path
 
     def test_a_path_may_lead_anywhere(self):
         assert core.choose("/mnt/old.dump", (), HOME) == "/mnt/old.dump"
