@@ -158,9 +158,12 @@ def working(directory, check_mode):
         return
     os.makedirs(path, mode=0o700, exist_ok=True)
     with host.exclusive(path, "backup"):
+        # Of a run that was killed.
         clear(path)
-        yield path
-        clear(path)
+        try:
+            yield path
+        finally:
+            clear(path)
 
 
 def clear(path):

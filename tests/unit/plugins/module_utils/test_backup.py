@@ -69,6 +69,14 @@ def test_what_is_removed(tmp_path, changed, made, verified, gone):
     assert core.removable(params, there, there[-1].path, verified) == gone
 
 
+def test_a_copy_that_was_not_taken_does_not_stay(tmp_path):
+    directory = core.host.Directory(str(tmp_path))
+    with pytest.raises(core.DumpError), core.working(directory, False) as work:
+        open(f"{work}/half.tar.age", "w", encoding="utf-8").close()
+        raise core.DumpError("no route to the other host")
+    assert list((tmp_path / ".work").iterdir()) == []
+
+
 @pytest.mark.parametrize("failure", [core.DumpError("no room"), KeyError("odd")])
 def test_whatever_ends_a_backup_is_told(tmp_path, monkeypatch, failure):
     def fail(*_arguments):
