@@ -52,7 +52,11 @@ THROW_AWAY = {
     "max_wal_size": "128MB",
     "max_parallel_workers": "0",
     "jit": "off",
+    # A backend that the kernel killed ends it all, so that nobody takes that for the dump's fault.
+    "restart_after_crash": "off",
 }
+# What may befall it, and says nothing of the dump.
+BLAMELESS = ("did not end within", "No space left on device")
 
 
 class Unfit(DumpError):
@@ -154,9 +158,12 @@ def working(directory, check_mode):
         return
     os.makedirs(path, mode=0o700, exist_ok=True)
     with host.exclusive(path, "backup"):
+        # Of a run that was killed.
         clear(path)
-        yield path
-        clear(path)
+        try:
+            yield path
+        finally:
+            clear(path)
 
 
 def clear(path):
@@ -210,9 +217,9 @@ def steps(task, directory, work):
 
 def removable(params, dumps, made, verified):
     """Paths of the dumps that nothing keeps any more, now that C(made) is there; C(verified) says if it was."""
-    if params["name"] != core.SCHEDULED:
-        return [dump.path for dump in core.outdated(dumps, params["keep"], made)]
     last = made if verified else host.published(params["status"] or "").get("verified_path")
+    if params["name"] != core.SCHEDULED:
+        return [dump.path for dump in core.outdated(dumps, params["keep"], made, last)]
     return [dump.path for dump in core.outdated_scheduled(dumps, schedule(params), {made, last})]
 
 
@@ -260,22 +267,32 @@ def verify(task, directory, path):
             f"The throw-away PostgreSQL may take {human(needed)} and {human(free)} of memory are available. It was not "
             "started."
         )
+    seen = live.observe(task.params["database"])
+    # It is on the live one's disk, which must not be filled.
+    core.check_space(
+        core.restored_size(seen["databases"][task.params["database"]], os.path.getsize(path)),
+        live.free(seen),
+        "The throw-away PostgreSQL",
+        f"the container's {seen['data_directory']}",
+        "Make room there.",
+    )
     driver = asked(live.command, "info", "--format={{.CgroupDriver}}")
     # Of a run that was killed.
     host.engine(live.command, "rm", "--force", "--volumes", name_of(spec))
-    asked(live.command, *verify_command(spec, driver))
     try:
+        asked(live.command, *verify_command(spec, driver))
         scratch = started(task, directory, spec, live.command)
-        wanted = host.manifest_of(path).tables
+        wanted = host.manifest_of(path)
+        # Its image is that of the last deploy, which may not have brought the live one's.
+        core.check_version(path, wanted.version, scratch.sql("SHOW server_version;").split()[0], across=True)
         scratch.sql(live.sql(core.ROLES))
         scratch.sql('CREATE DATABASE "verify" TEMPLATE template0')
         try:
             with open(path, "rb") as handle:
                 scratch.run("pg_restore", "--exit-on-error", "--single-transaction", "--dbname=verify", stdin=handle)
-            host.refuse_differences(wanted, scratch.fingerprint("verify"))
+            host.refuse_differences(wanted.tables, scratch.fingerprint("verify"))
         except DumpError as error:
-            # Without its PostgreSQL, such as after an OOM kill, nothing is known of the dump.
-            if not running(live.command, name_of(spec)):
+            if not at_fault(str(error), scratch):
                 raise
             raise Unfit(f"{path} was made, but cannot be restored: {error}") from error
     finally:
@@ -306,6 +323,17 @@ def started(task, directory, spec, command):
             raise DumpError(
                 f"the throw-away PostgreSQL did not come up: {error}{core.tail(logs.stdout + logs.stderr)}"
             ) from None
+
+
+def at_fault(said, scratch):
+    """Whether the dump is, and not its PostgreSQL, which the kernel may have killed or a disk have stopped."""
+    if any(words in said for words in BLAMELESS):
+        return False
+    try:
+        scratch.sql("SELECT 1;", timeout=10)
+    except DumpError:
+        return False
+    return True
 
 
 def running(command, name):

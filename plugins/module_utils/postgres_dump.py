@@ -23,6 +23,8 @@ DUMP = ".dump"
 MANIFEST = ".json"
 # The timer's dumps, which follow a schedule; all others are counted.
 SCHEDULED = "scheduled"
+# What a restore dumps before it replaces the database.
+BEFORE_RESTORE = "before-restore"
 _STAMP = r"\d{8}T\d{6}\.\d{3}Z"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}"
 _FILE = re.compile(rf"({_STAMP})-({_NAME})\.dump")
@@ -142,13 +144,14 @@ def leftovers(sizes: t.Mapping[str, int]) -> dict[str, int]:
     return {entry: size for entry, size in sizes.items() if left(entry)}
 
 
-def outdated(dumps: t.Sequence[Dump], keep: int, made: str) -> list[Dump]:
-    """The oldest beyond C(keep) (0 keeps all), never the one just made: a clock may have been set back.
+def outdated(dumps: t.Sequence[Dump], keep: int, made: str, verified: t.Optional[str] = None) -> list[Dump]:
+    """The oldest beyond C(keep) (0 keeps all), never the one just made: a clock may have been set back. Nor the last
+    that was verified.
 
     The timer's dumps are not counted: deploys of one day must not push out a week.
     """
     others = [dump for dump in sorted(dumps, reverse=True) if dump.path != made and dump.name != SCHEDULED]
-    return others[keep - 1 :] if keep else []
+    return [dump for dump in others[keep - 1 :] if dump.path != verified] if keep else []
 
 
 class Schedule(t.NamedTuple):
@@ -185,12 +188,13 @@ def outdated_scheduled(dumps: t.Sequence[Dump], schedule: Schedule, protected: t
 def choose(source: str, dumps: t.Sequence[Dump], directory: str) -> str:
     """Path of the dump that is meant: a path, a file's name, a dump's name (its newest), or empty for the newest.
 
-    Raises DumpError with the names that there are.
+    That is none of those that a restore made, while there is another: who runs one again that broke off means the dump
+    of before, and not what he wanted to be rid of. Raises DumpError with the names that there are.
     """
     if "/" in source:
         return source
     ordered = sorted(dumps, reverse=True)
-    for dump in ordered:
+    for dump in sorted(ordered, key=lambda dump: dump.name == BEFORE_RESTORE):
         if source in ("", dump.name, os.path.basename(dump.path)):
             return dump.path
     there = ", ".join(f"{dump.name} ({dump.time})" for dump in ordered)

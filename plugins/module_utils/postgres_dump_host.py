@@ -251,6 +251,11 @@ class Server:
             )
         return seen
 
+    def free(self, seen):
+        """Bytes that are free where its files are, of what C(observe) has seen."""
+        told = self.run("df", "-P", "-k", seen["data_directory"])
+        return int(told.splitlines()[-1].split()[3]) * 1024
+
     def contents(self, path):
         """Table of contents of an archive that was read to its end; --list alone would not miss its rows."""
         with open(path, "rb") as handle:
@@ -289,7 +294,8 @@ def dump(task, directory):
         dumps = directory.dumps()
         result.update(bytes=os.path.getsize(target), tables=len(contents.tables), rows=manifest.rows)
         publish(task, {"finished": int(time.time()), "bytes": result["bytes"], "path": target})
-    outdated = [entry.path for entry in core.outdated(dumps, params["keep"], target)]
+    verified = published(params["status"] or "").get("verified_path")
+    outdated = [entry.path for entry in core.outdated(dumps, params["keep"], target, verified)]
     for path in [] if task.check_mode else outdated:
         directory.remove(path)
     after = [entry.path for entry in dumps if entry.path not in outdated]
@@ -399,10 +405,9 @@ def restore(task, directory):
     core.check_version(path, contents.version, seen["version"], params["across_versions"])
     mended = directory.sweep(task)
     place = f"the container's {seen['data_directory']}"
-    free = int(server.run("df", "-P", "-k", seen["data_directory"]).splitlines()[-1].split()[3]) * 1024
     core.check_space(
         core.restored_size(sizes[live], size),
-        free + sizes.get(new, 0),
+        server.free(seen) + sizes.get(new, 0),
         f"Restoring {path} ({human(size)}) beside {live} ({human(sizes[live])})",
         place,
         "Make room there, or drop databases that are not needed: "

@@ -169,7 +169,8 @@ options:
       restart_when:
         description:
           - Command that is run inside it after the reload and O(reload.verify), once. With 0 it says that some of the
-            new configuration takes a restart, which then follows.
+            new configuration takes a restart, which then follows, and with 1 that none does. Anything else is no answer
+            and an error, and the next run asks again.
         type: list
         elements: str
       verify:
@@ -755,9 +756,12 @@ def reload(engine: Engine, store: Store, tree: str, container: Container, option
     name, seconds, first = container.name, options["timeout"], time.time()
     began, restarts = first, options["restart"]
 
-    def run(command: list[str]) -> str:
+    def ask(command: list[str]) -> tuple[int, str]:
         code, output = engine.run(name, command, began + seconds - time.time())
-        return f"{' '.join(command)} ended with {code}: {core.readable(output, store.path)}" if code else ""
+        return code, f"{' '.join(command)} ended with {code}: {core.readable(output, store.path)}" if code else ""
+
+    def run(command: list[str]) -> str:
+        return ask(command)[1]
 
     def verify() -> None:
         refusal = run(options["verify"]) if options["verify"] else ""
@@ -772,7 +776,10 @@ def reload(engine: Engine, store: Store, tree: str, container: Container, option
         if not restarts:
             tell(engine, container, options, run)
             verify()
-            restarts = bool(options["restart_when"]) and not run(options["restart_when"])
+            code, refusal = ask(options["restart_when"]) if options["restart_when"] else (1, "")
+            if code not in (0, 1):
+                raise ConfigTreeError(refusal)
+            restarts = code == 0
         if restarts:
             engine.restart(name)
             began = time.time()

@@ -131,7 +131,9 @@ def main():
         client = docker.from_env()
         containers = client.api.containers(all=True)
         used = {entry["ImageID"] for entry in containers}
-        known |= {entry["Image"] for entry in containers if entry["Labels"].get("sixty.stack") == params["stack"]}
+        known |= {
+            entry["Image"] for entry in containers if (entry["Labels"] or {}).get("sixty.stack") == params["stack"]
+        }
         images = [
             core.Image(entry["Id"], tuple(entry["RepoTags"] or []), entry["Size"], entry["Created"])
             for entry in client.api.images()

@@ -56,7 +56,7 @@ options:
   source:
     description:
       - The dump to restore, as a path, a file's name or a dump's O(name), of which the newest one is taken.
-      - Empty is the newest of all.
+      - Empty is the newest that is not called V(before-restore), unless there are only such.
     type: str
     default: ""
   across_versions:

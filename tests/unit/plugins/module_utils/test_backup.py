@@ -57,14 +57,24 @@ def dumps(*names):
         ({"name": "scheduled", "keep_daily": 1}, 5, True, ["/b/2-scheduled"]),
         # The last that was verified stays until another one is.
         ({"name": "scheduled", "keep_daily": 1}, 5, False, []),
+        ({"name": "r3", "keep": 1, "verified_path": "/b/1-r1"}, 4, False, ["/b/3-r2"]),
+        ({"name": "r3", "keep": 1, "verified_path": "/b/1-r1"}, 4, True, ["/b/3-r2", "/b/1-r1"]),
     ],
 )
 def test_what_is_removed(tmp_path, changed, made, verified, gone):
     status = tmp_path / "backup.json"
-    status.write_text('{"verified_path": "/b/2-scheduled"}')
+    status.write_text(json.dumps({"verified_path": "/b/2-scheduled", **changed}))
     there = dumps("r1", "scheduled", "r2", "r3", "scheduled")[:made]
     params = {**ARGUMENTS, "keep_weekly": 0, "keep_monthly": 0, "status": str(status), **changed}
     assert core.removable(params, there, there[-1].path, verified) == gone
+
+
+def test_a_copy_that_was_not_taken_does_not_stay(tmp_path):
+    directory = core.host.Directory(str(tmp_path))
+    with pytest.raises(core.DumpError), core.working(directory, False) as work:
+        open(f"{work}/half.tar.age", "w", encoding="utf-8").close()
+        raise core.DumpError("no route to the other host")
+    assert list((tmp_path / ".work").iterdir()) == []
 
 
 @pytest.mark.parametrize("failure", [core.DumpError("no room"), KeyError("odd")])
@@ -99,4 +109,23 @@ def test_the_throw_away_postgresql_is_bounded_and_alone(driver, parent):
     ):
         assert option in before, option
     assert not [option for option in before if option.startswith(("--publish", "--privileged", "--restart"))]
-    assert {"--shared_buffers=32MB", "--listen_addresses="} < set(after)
+    assert {"--shared_buffers=32MB", "--listen_addresses=", "--restart_after_crash=off"} < set(after)
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "fault"),
+    [
+        ("pg_restore ended with 1:\n  violates check constraint", True, True),
+        # One of its processes was killed, and it ends.
+        ("pg_restore ended with 1:\n  server closed the connection unexpectedly", False, False),
+        ("pg_restore ended with 1:\n  could not extend file: No space left on device", True, False),
+        ("pg_restore did not end within 3600 s.", True, False),
+    ],
+)
+def test_what_befell_the_throw_away_postgresql_is_not_the_dumps_fault(said, answers, fault):
+    class Scratch:
+        def sql(self, _script, timeout):
+            if not answers:
+                raise core.DumpError("psql ended with 2")
+
+    assert core.at_fault(said, Scratch()) is fault

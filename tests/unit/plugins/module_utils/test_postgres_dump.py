@@ -107,6 +107,11 @@ def test_which_dumps_are_removed(hours, keep, made, removed):
     assert core.outdated([dump(hour) for hour in hours], keep, dump(made).path) == [dump(hour) for hour in removed]
 
 
+def test_the_last_that_was_verified_is_not_counted_out():
+    dumps = [dump(hour) for hour in (1, 2, 3, 4)]
+    assert core.outdated(dumps, 2, dump(4).path, dump(2).path) == [dump(1)]
+
+
 def test_the_timers_dumps_are_not_counted():
     dumps = [dump(hour, "scheduled" if hour % 2 else "r1") for hour in range(1, 9)]
     assert core.outdated(dumps, 2, dump(8, "r1").path) == [dump(4, "r1"), dump(2, "r1")]
@@ -242,7 +247,8 @@ class TestChoose:
     @pytest.mark.parametrize(
         ("source", "hour", "name"),
         [
-            ("", 4, "before-restore"),
+            ("", 3, "r1"),
+            ("before-restore", 4, "before-restore"),
             ("r1", 3, "r1"),
             ("r2", 2, "r2"),
             ("20261124T010000.000Z-r1.dump", 1, "r1"),
@@ -251,6 +257,9 @@ class TestChoose:
     )
     def test_what_is_meant(self, source, hour, name):
         assert core.choose(source, self.DUMPS, HOME) == dump(hour, name).path
+
+    def test_what_a_restore_dumped_is_meant_where_there_is_no_other(self):
+        assert core.choose("", self.DUMPS[3:], HOME) == dump(4, "before-restore").path
 
     def test_a_path_may_lead_anywhere(self):
         assert core.choose("/mnt/old.dump", (), HOME) == "/mnt/old.dump"

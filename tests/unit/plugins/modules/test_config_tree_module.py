@@ -450,6 +450,8 @@ def test_the_least_that_makes_a_program_read_it(host, monkeypatch, options, code
             Program({"ask": [1]}),
             "after -1 s, ask ended with 1",
         ),
+        # Neither yes nor no.
+        ({"command": ["load"], "restart_when": ["odd"]}, Program({"odd": [124]}), "odd ended with 124"),
         ({"restart": True}, Program(comes_back=False), "it stopped or was restarted after its restart"),
     ],
 )
