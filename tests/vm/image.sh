@@ -19,7 +19,8 @@ root=$1
 echo vm > "$root/etc/hostname"
 printf '127.0.0.1 localhost\n127.0.1.1 vm\n' > "$root/etc/hosts"
 echo '/dev/vda / ext4 defaults,noatime 0 1' > "$root/etc/fstab"
-printf '[Match]\nType=ether\n[Network]\nDHCP=ipv4\n' > "$root/etc/systemd/network/50-dhcp.network"
+# By name: "Type=ether" would be the containers' interfaces too, and networkd takes those off their bridge.
+printf '[Match]\nName=en*\n[Network]\nDHCP=ipv4\n' > "$root/etc/systemd/network/50-dhcp.network"
 # The resolver of qemu's user network.
 echo 'nameserver 10.0.2.3' > "$root/etc/resolv.conf"
 chroot "$root" useradd --create-home --shell /bin/bash deploy
