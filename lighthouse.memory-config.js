@@ -21,7 +21,7 @@ function setting(name, fallback) {
 const lcp = { unit: 'ms', test: '<=', threshold: setting('PERFORMANCE_THRESHOLD_LCP', 2000) };
 const metrics = {
   // Lighthouse calculates it from a load at full speed, where it cannot tell scripts that happened to arrive before the
-  // paint from those that the paint needs: 0.6 to 1.8 s for one page. So the goal is for what the browser itself reports.
+  // paint from those that it needs: 0.6 to 1.8 s for one page. So the goal is for what the browser itself reports.
   lcp: { name: 'Largest Contentful Paint', ...lcp, goal: null },
   lcp_applied: { name: 'Largest Contentful Paint, throttling applied', ...lcp, goal: 1500 },
   // Browsers have replaced it by INP, and Lighthouse has never measured it: here it is what the browser itself reports
