@@ -126,6 +126,8 @@ def operator() -> Iterator[Operator]:
     machine.start()
     try:
         eventually(lambda: made.try_ssh("true").returncode == 0, "the machine boots", 120 * made.slowness)
+        # An engine that is still starting its containers does not answer, and a deploy would find their ports taken.
+        made.try_ssh("systemctl is-system-running --wait", timeout=120)
         made.note(accelerator=machine.accelerator, boot_seconds=round(time.monotonic() - started, 1))
         yield made
     finally:
