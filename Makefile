@@ -227,7 +227,7 @@ test-release: deploy-local images setup-test ## Zero loss, bad releases, crashes
 	cd $(COLLECTION) && PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/release -q -s $(PYTEST_ARGS)
 	PYTHONPATH=$(CURDIR)/.dev/collections $(CURDIR)/$(BIN)/python -m pytest tests/integration -q -m slow $(PYTEST_ARGS)
 
-test-molecule: setup-test images ## Each role of the application tier on a host of its own
+test-molecule: setup-test images ## The application tier's roles on hosts of their own
 	bash tests/molecule.sh
 
 # MOLECULE_DEBIAN=trixie for Debian 13.

@@ -24,7 +24,7 @@ trap destroy EXIT
 trap 'exit 130' INT TERM
 destroy
 
-[ $# -gt 0 ] || set -- api blue_green docker_host nginx postgres redis
+[ $# -gt 0 ] || set -- api blue_green nginx postgres
 if [ "$*" = all ]; then
   molecule test --all
 else
